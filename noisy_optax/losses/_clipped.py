@@ -1,0 +1,170 @@
+"""Clipped losses: the slope with respect to p, the probability of the given label, is limited to tau."""
+
+import contextlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax._checks import check_range, is_concrete
+from noisy_optax.losses import _cross_entropy, _generalized_cross_entropy, _label, _of_probability
+from noisy_optax.losses._robust_loss import Loss
+
+
+def tangent_below(
+    function: Callable[[Float[Array, "..."]], Float[Array, "..."]],
+    log_odds: Float[Array, "..."],
+    threshold: Float[Array, ""],
+    tau: Float[Array, ""],
+) -> Float[Array, "..."]:
+    """`function` of the log-odds above `threshold` (log-odds too), below it a line of slope -tau in p."""
+    clipped = log_odds <= threshold
+    p_difference = jnp.exp(_label.log_probability(threshold)) - jnp.exp(_label.log_probability(log_odds))
+    tangent = function(threshold) + tau * p_difference
+    return jnp.where(clipped, tangent, function(jnp.where(clipped, threshold, log_odds)))
+
+
+def clip_slope(base: Loss, *, tau: ArrayLike) -> Loss:
+    r"""Clips the slope of a loss with respect to p at tau.
+
+    With $g(p) = |\ell'(p)|$ and $p_\tau$ the probability where $g(p_\tau) = \tau$,
+
+    $$\ell_\tau(p) = \begin{cases} \ell(p) & p > p_\tau \\
+      \ell(p_\tau) + \tau\,(p_\tau - p) & p \le p_\tau \end{cases}$$
+
+    so that $|\ell_\tau'| = \min(g, \tau)$ and the loss is bounded. $p_\tau$ is found by bisection, once if
+    tau is a number, in every step if it is traced. A tau that $g$ exceeds everywhere clips everywhere; one
+    that $g$ never reaches (mean absolute error with tau >= 1) changes nothing.
+
+    Args:
+      base: a loss that is a decreasing, convex function of p alone, from this library or made by
+        `of_probability`; set its hyper-parameters with `functools.partial`.
+      tau: largest slope, > 0.
+
+    Returns:
+      A `Loss`.
+
+    Raises:
+      ValueError: tau is out of range, or base is not decreasing, convex or a function of p alone.
+
+    References:
+      Menon, Rawat, Reddi, Kumar, Can Gradient Clipping Mitigate Label Noise?, ICLR 2020, section 4.
+
+    >>> import functools, jax.numpy as jnp, noisy_optax as nox
+    >>> base = functools.partial(nox.losses.generalized_cross_entropy, q=0.5)
+    >>> loss = nox.losses.clip_slope(base, tau=2.0) # p_tau = 1/4, so at p = 0: 1 + 2 * 1/4
+    >>> loss(jnp.array([[-jnp.inf, 0.0]]), jnp.array([0]))
+    Array([1.5], dtype=float32)
+    """
+    check_range("tau", tau, above=0.0)
+    _of_probability.check_base(base)
+    # A number is solved for once, here, even if this is called while something else is being traced.
+    with jax.ensure_compile_time_eval() if is_concrete(tau) else contextlib.nullcontext():
+        threshold = _of_probability.slope_to_log_odds(base, tau)
+
+    def loss(logits, labels, *, axis=-1, where=None):
+        log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
+        clipped = tangent_below(
+            _of_probability.of_log_odds(base),
+            log_odds,
+            threshold.astype(log_odds.dtype),
+            jnp.asarray(tau, log_odds.dtype),
+        )
+        return _label.finish(clipped, where)
+
+    return loss
+
+
+def phuber_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    tau: ArrayLike = 10.0,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Partially Huberised cross-entropy: cross-entropy with its slope in p clipped at tau.
+
+    $$\ell = \begin{cases} -\log p & p > 1/\tau \\ \log\tau + 1 - \tau p & p \le 1/\tau \end{cases}$$
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      tau: > 1; the paper uses 2 for MNIST, 2 or 10 for CIFAR-10 and 10 or 50 for CIFAR-100.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in [0, 1 + log tau], float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or tau is out of range.
+
+    References:
+      Menon, Rawat, Reddi, Kumar, Can Gradient Clipping Mitigate Label Noise?, ICLR 2020, section 4.2.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.losses.phuber_cross_entropy(jnp.array([[0.0, 0.0], [-jnp.inf, 0.0]]), jnp.array([0, 0]), tau=4.0)
+    Array([0.6931472, 2.3862944], dtype=float32)
+    """
+    check_range("tau", tau, above=1.0)
+    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
+    tau = jnp.asarray(tau, log_odds.dtype)
+    base = _of_probability.of_log_odds(_cross_entropy.cross_entropy)
+    return _label.finish(tangent_below(base, log_odds, -jnp.log(tau - 1), tau), where)
+
+
+def phuber_generalized_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    q: ArrayLike = 0.7,
+    tau: ArrayLike = 10.0,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Partially Huberised generalized cross-entropy: its slope in p clipped at tau.
+
+    $$\ell = \begin{cases} (1 - p^q)/q & p > p_\tau \\
+      (1 - p_\tau^q)/q + \tau\,(p_\tau - p) & p \le p_\tau \end{cases}
+      \qquad p_\tau = \tau^{1/(q-1)}$$
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      q: in (0, 1).
+      tau: > 1.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in [0, 1/q], float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or q or tau is out of range.
+
+    References:
+      Menon, Rawat, Reddi, Kumar, Can Gradient Clipping Mitigate Label Noise?, ICLR 2020, section 4.2.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> loss = nox.losses.phuber_generalized_cross_entropy
+    >>> loss(jnp.array([[-jnp.inf, 0.0]]), jnp.array([0]), q=0.5, tau=2.0)
+    Array([1.5], dtype=float32)
+    """
+    check_range("q", q, above=0.0, below=1.0)
+    check_range("tau", tau, above=1.0)
+    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
+    q, tau = jnp.asarray(q, log_odds.dtype), jnp.asarray(tau, log_odds.dtype)
+
+    def base(m):
+        return _of_probability.of_log_odds(
+            lambda z, y: _generalized_cross_entropy.generalized_cross_entropy(z, y, q=q)
+        )(m)
+
+    log_p_tau = jnp.log(tau) / (q - 1)
+    threshold = log_p_tau - jnp.log(-jnp.expm1(log_p_tau))
+    return _label.finish(tangent_below(base, log_odds, threshold, tau), where)

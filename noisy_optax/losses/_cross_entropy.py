@@ -1,0 +1,36 @@
+"""Cross-entropy, the reference that every other loss is compared with."""
+
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax.losses import _label
+
+
+def cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
+) -> Float[Array, "..."]:
+    r"""Cross-entropy of the given label.
+
+    $$\ell = -\log p, \qquad p = \mathrm{softmax}(z)_y$$
+
+    Unbounded: a wrong label that the model has learned to reject pulls with a slope of $1/p$ in $p$.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in nats, float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.losses.cross_entropy(jnp.array([[2.0, 0.0], [2.0, 0.0]]), jnp.array([0, 1]))
+    Array([0.12692805, 2.126928  ], dtype=float32)
+    """
+    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
+    return _label.finish(-_label.log_probability(log_odds), where)

@@ -1,0 +1,84 @@
+"""Generalized cross-entropy and its limit, the mean absolute error."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax._checks import check_range
+from noisy_optax.losses import _label
+
+
+def mean_absolute_error(
+    logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
+) -> Float[Array, "..."]:
+    r"""Mean absolute error between the one-hot label and the softmax probabilities.
+
+    $$\ell = 1 - p, \qquad p = \mathrm{softmax}(z)_y$$
+
+    Bounded by 1 and symmetric (it sums to $C - 1$ over all labels), hence tolerant to uniform label noise;
+    its gradient vanishes for small $p$, so that it learns slowly, and hardly at all with many classes.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in [0, 1], float32 or wider, `[...]`. The papers' code uses this scale too, half of the
+      L1 distance $2 - 2p$.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match.
+
+    References:
+      Ghosh, Kumar, Sastry, Robust Loss Functions under Label Noise for Deep Neural Networks, AAAI 2017,
+      arXiv 1712.09482.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.losses.mean_absolute_error(jnp.array([[2.0, 0.0], [2.0, 0.0]]), jnp.array([0, 1]))
+    Array([0.11920291, 0.88079715], dtype=float32)
+    """
+    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
+    return _label.finish(jnp.exp(_label.log_complement(log_odds)), where)
+
+
+def generalized_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    q: ArrayLike = 0.7,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Generalized cross-entropy: between cross-entropy (q to 0) and mean absolute error (q = 1).
+
+    $$\ell = \frac{1 - p^q}{q}, \qquad p = \mathrm{softmax}(z)_y$$
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      q: in (0, 1]; 0.7 in the paper.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in [0, 1/q], float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or q is out of range.
+
+    References:
+      Zhang, Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels,
+      NeurIPS 2018, arXiv 1805.07836, eq. 6.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.losses.generalized_cross_entropy(jnp.array([[2.0, 0.0], [2.0, 0.0]]), jnp.array([0, 1]), q=0.5)
+    Array([0.1229663, 1.3092234], dtype=float32)
+    """
+    check_range("q", q, above=0.0, at_most=1.0)
+    log_p = _label.log_probability(_label.label_log_odds(logits, labels, axis=axis, where=where))
+    q = jnp.asarray(q, log_p.dtype)
+    return _label.finish(-jnp.expm1(q * log_p) / q, where)

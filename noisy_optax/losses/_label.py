@@ -1,0 +1,128 @@
+"""What every loss reads from logits and labels: checked, masked, in float32 or wider, in log space."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+
+def prepare(
+    logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
+) -> tuple[Float[Array, "... classes"], Bool[Array, "... classes"]]:
+    """Checks the inputs of a loss and brings them into one form.
+
+    Returns:
+      The logits, floating with at least 32 bits and the class axis last, and a mask of the same shape
+      that marks the given label's class. Logits of masked-out examples are replaced by zeros, which cuts
+      their gradient; a label outside `[0, C)` marks no class.
+    """
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    if not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise TypeError(f"logits must be floating, got {logits.dtype} of shape {logits.shape}")
+    if logits.ndim == 0 or not -logits.ndim <= axis < logits.ndim:
+        raise ValueError(f"logits of shape {logits.shape} have no class axis {axis}")
+    logits = jnp.moveaxis(logits, axis, -1)
+    batch_shape = logits.shape[:-1]
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(
+            f"labels must be integer class indices of shape {batch_shape}, got {labels.dtype} of shape "
+            f"{labels.shape}; one-hot and soft labels are not supported: pass jnp.argmax(labels, axis)"
+        )
+    if labels.shape != batch_shape:
+        raise ValueError(
+            f"expected labels of shape {batch_shape} for logits with class axis last {logits.shape}, "
+            f"got {labels.shape}"
+        )
+    if where is not None:
+        where = example_mask(where, batch_shape)
+        logits = jnp.where(where[..., None], logits, jnp.zeros_like(logits))
+        labels = jnp.where(where, labels, jnp.zeros_like(labels))
+    # Labels narrower than 32 bits cannot count all classes: 259 would wrap to class 3 in uint8.
+    label_dtype = labels.dtype if labels.dtype.itemsize >= 4 else jnp.int32
+    classes = jnp.arange(logits.shape[-1], dtype=label_dtype)
+    is_label = labels.astype(label_dtype)[..., None] == jax.lax.broadcast(classes, batch_shape)
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), is_label
+
+
+def example_mask(where: ArrayLike, batch_shape: tuple[int, ...]) -> Bool[Array, "..."]:
+    """`where` as a boolean array of shape `batch_shape`, or an error that says what was expected."""
+    where = jnp.asarray(where)
+    if where.dtype != jnp.bool_:
+        raise TypeError(f"where must be boolean, got {where.dtype} of shape {where.shape}")
+    if where.shape != batch_shape:
+        raise ValueError(f"expected where of shape {batch_shape}, like labels, got {where.shape}")
+    return where
+
+
+def finish(losses: Float[Array, "..."], where: ArrayLike | None) -> Float[Array, "..."]:
+    """Turns values without a finite limit into NaN, gradient included, and masked-out ones into 0."""
+    losses = losses * jnp.where(jnp.isfinite(losses), 1.0, jnp.nan).astype(losses.dtype)
+    return losses if where is None else jnp.where(jnp.asarray(where), losses, jnp.zeros_like(losses))
+
+
+def label_log_odds(
+    logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
+) -> Float[Array, "..."]:
+    r"""Log-odds of the given label, $m = \log\frac{p}{1-p}$, where $p$ is its softmax probability.
+
+    $m = z_y - \log\sum_{k \ne y} e^{z_k}$ keeps full relative precision of both $p$ and $1 - p$, where
+    `log_softmax` rounds $1 - p$ to a multiple of the machine epsilon.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices, `[...]`; outside `[0, C)` they give NaN in value and gradient.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; log-odds of examples that are False are finite and have zero gradient.
+
+    Returns:
+      float32 or wider, `[...]`. `-inf` logits are allowed; a NaN or `+inf` logit gives NaN.
+
+    >>> import jax.numpy as jnp
+    >>> label_log_odds(jnp.array([30.0, 0.0]), jnp.array(0))
+    Array(30., dtype=float32)
+    """
+    z, is_label = prepare(logits, labels, axis=axis, where=where)
+    others = jnp.where(is_label, -jnp.inf, z)
+    top = jax.lax.stop_gradient(jnp.max(others, axis=-1))
+    top = jnp.where(top == -jnp.inf, jnp.zeros_like(top), top)
+    total = jnp.sum(jnp.exp(others - top[..., None]), axis=-1)
+    # No other class has any probability: log(0), spelled so that its gradient is 0 and not 0 * inf.
+    alone = total == 0
+    log_total = jnp.where(alone, -jnp.inf, jnp.log(jnp.where(alone, jnp.ones_like(total), total)))
+    label_logit = jnp.sum(jnp.where(is_label, z, jnp.zeros_like(z)), axis=-1)
+    defined = jnp.any(is_label, axis=-1) & (jnp.maximum(label_logit, top) < jnp.inf)
+    return ((label_logit - top) - log_total) * jnp.where(defined, 1.0, jnp.nan).astype(z.dtype)
+
+
+def log_probability(log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log p for log-odds m, exact to rounding for p near 0 and near 1."""
+    return jax.nn.log_sigmoid(log_odds)
+
+
+def log_complement(log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log(1 - p) for log-odds m, exact to rounding for p near 0 and near 1."""
+    return jax.nn.log_sigmoid(-log_odds)
+
+
+def label_log_probability(
+    logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
+) -> Float[Array, "..."]:
+    """Log-probability of the given label, `log softmax(logits)[label]`.
+
+    The same as `-cross_entropy`, but `-inf` where the label's logit is `-inf`.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices, `[...]`; outside `[0, C)` they give NaN in value and gradient.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0.
+
+    Returns:
+      float32 or wider, `[...]`.
+
+    >>> import jax.numpy as jnp
+    >>> label_log_probability(jnp.array([[0.0, 0.0], [-jnp.inf, 0.0]]), jnp.array([0, 0]))
+    Array([-0.6931472,       -inf], dtype=float32)
+    """
+    log_p = log_probability(label_log_odds(logits, labels, axis=axis, where=where))
+    return log_p if where is None else jnp.where(jnp.asarray(where), log_p, jnp.zeros_like(log_p))

@@ -1,0 +1,105 @@
+"""Losses that see the logits only through p, the probability of the given label: the bases of clipping."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax.losses import _label
+from noisy_optax.losses._robust_loss import Loss
+
+# A base has to be decreasing and convex for p in [PROBABILITY_MIN, 1 - PROBABILITY_MIN].
+PROBABILITY_MIN = 1e-7
+LOG_ODDS_MAX = float(np.log1p(-PROBABILITY_MIN) - np.log(PROBABILITY_MIN))
+
+
+def of_probability(function: Callable[[Array], Array]) -> Loss:
+    """A loss from a function of p, the softmax probability of the given label.
+
+    Args:
+      function: elementwise function of p, differentiable on (0, 1). p never reaches 0 or 1: it is limited
+        to what floating point can tell from them, with zero gradient beyond.
+
+    Returns:
+      A `Loss`, also usable as the base of `clip_slope`. The library's own losses work from log p and are
+      more precise near p = 1.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> brier = nox.losses.of_probability(lambda p: (1 - p) ** 2)
+    >>> brier(jnp.array([[0.0, 0.0]]), jnp.array([1]))
+    Array([0.25], dtype=float32)
+    """
+
+    def loss(logits, labels, *, axis=-1, where=None):
+        p = jnp.exp(_label.label_log_probability(logits, labels, axis=axis, where=where))
+        limits = jnp.finfo(p.dtype)
+        return _label.finish(function(jnp.clip(p, limits.tiny, 1 - limits.epsneg)), where)
+
+    return loss
+
+
+def of_log_odds(base: Loss) -> Callable[[Float[Array, "..."]], Float[Array, "..."]]:
+    """`base` as a function of the label's log-odds, through the two-class problem that has them."""
+
+    def function(log_odds):
+        # Split by sign so that neither logit is +inf when the log-odds are infinite.
+        logits = jnp.stack([jnp.minimum(log_odds, 0.0), -jnp.maximum(log_odds, 0.0)], axis=-1)
+        return base(logits, jnp.zeros(log_odds.shape, jnp.int32))
+
+    return function
+
+
+def slope(base: Loss, log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
+    """g(p) = -dl/dp of a base, at log-odds of p."""
+    log_odds_derivative = jax.grad(lambda m: jnp.sum(of_log_odds(base)(m)))(log_odds)
+    # dp/dm = p (1 - p)
+    return -log_odds_derivative / jnp.exp(_label.log_probability(log_odds) + _label.log_complement(log_odds))
+
+
+def check_base(base: Loss) -> None:
+    """Raises ValueError unless `base` is a decreasing, convex function of p alone on [1e-7, 1 - 1e-7]."""
+    name = getattr(base, "__name__", repr(base))
+    with jax.ensure_compile_time_eval():
+        log_odds = jnp.linspace(-LOG_ODDS_MAX, LOG_ODDS_MAX, 513)
+        # Three classes with the same p and the rest split in two ways.
+        labels = jnp.zeros(log_odds.shape, jnp.int32)
+        even, uneven = (
+            np.asarray(
+                base(jnp.stack([log_odds, *(jnp.full_like(log_odds, np.log(r)) for r in rest)], -1), labels)
+            )
+            for rest in ((0.5, 0.5), (0.9, 0.1))
+        )
+        g = np.asarray(slope(base, log_odds), np.float64)
+    if not np.allclose(even, uneven, rtol=1e-3, atol=1e-5):
+        raise ValueError(f"base must depend on the label's probability alone, which {name} does not")
+    if not np.all(np.isfinite(g)):
+        raise ValueError(f"base must have finite slopes for p in [1e-7, 1 - 1e-7], which {name} has not")
+    rounding = 1e-3 * np.abs(g[:-1]) + 1e-6
+    if np.any(g < -1e-6):
+        raise ValueError(f"base must decrease with p on [1e-7, 1 - 1e-7], which {name} does not")
+    if np.any(np.diff(g) > rounding):
+        raise ValueError(f"base must be convex in p on [1e-7, 1 - 1e-7], which {name} is not")
+
+
+def slope_to_log_odds(base: Loss, tau: ArrayLike) -> Float[Array, ""]:
+    """Log-odds of the p where g(p) = tau, by bisection.
+
+    `inf` if every slope reaches tau, so that all of p is clipped; `-inf` if none does.
+    """
+    limit = jnp.asarray(LOG_ODDS_MAX, dtype=float)
+    tau = jnp.asarray(tau, limit.dtype)
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) / 2
+        steep = slope(base, middle) > tau
+        return jnp.where(steep, middle, low), jnp.where(steep, high, middle)
+
+    # As many halvings as the wider of the two precisions can resolve.
+    low, high = jax.lax.fori_loop(0, 64, halve, (-limit, limit))
+    steepest, flattest = slope(base, -limit), slope(base, limit)
+    root = (low + high) / 2
+    return jnp.where(flattest >= tau, jnp.inf, jnp.where(steepest <= tau, -jnp.inf, root))

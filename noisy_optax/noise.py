@@ -1,0 +1,198 @@
+"""Label-noise models with explicit keys: what was drawn is returned with the labels, for the record."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from noisy_optax._checks import check_range
+
+
+class NoisyLabels(NamedTuple):
+    """Labels after corruption, and the noise that was realised.
+
+    Attributes:
+      labels: integer class indices, `[n]`, of the clean labels' dtype.
+      rate: float32 scalar, the fraction of labels that changed.
+      matrix: float32, `[C, C]`; row i is the distribution of the new label among examples of class i
+        (a row of zeros if there are none).
+    """
+
+    labels: Int[Array, "n"]
+    rate: Float[Array, ""]
+    matrix: Float[Array, "classes classes"]
+
+
+def realised(clean: Int[Array, "n"], noisy: Int[Array, "n"], num_classes: int) -> NoisyLabels:
+    """`noisy` together with the noise rate and the transition matrix that lead there from `clean`.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.noise.realised(jnp.array([0, 0, 1, 1]), jnp.array([0, 1, 1, 1]), num_classes=2).matrix
+    Array([[0.5, 0.5],
+           [0. , 1. ]], dtype=float32)
+    """
+    counts = jnp.zeros((num_classes, num_classes), jnp.float32).at[clean, noisy].add(1.0)
+    matrix = counts / jnp.maximum(counts.sum(axis=1, keepdims=True), 1.0)
+    return NoisyLabels(noisy, jnp.mean((clean != noisy).astype(jnp.float32)), matrix)
+
+
+def symmetric(
+    key: PRNGKeyArray, labels: ArrayLike, rate: float, *, num_classes: int, exact: bool = True
+) -> NoisyLabels:
+    """Symmetric noise: a label changes with probability `rate`, to any *other* class with equal chance.
+
+    Papers that redraw from all classes, the true one included, call the same rate something else: that is
+    `uniform`, whose share of wrong labels is `rate * (C - 1) / C`.
+
+    Args:
+      key: a JAX random key.
+      labels: integer class indices, `[n]`.
+      rate: fraction of labels to change, in [0, 1].
+      num_classes: C, at least 2.
+      exact: change exactly `round(rate * n)` labels (True), or each one independently (False).
+
+    Raises:
+      TypeError: labels are not integers.
+      ValueError: labels are not one-dimensional or out of range, or rate or num_classes is out of range.
+
+    >>> import jax, jax.numpy as jnp, noisy_optax as nox
+    >>> noisy = nox.noise.symmetric(jax.random.key(0), jnp.zeros(10, int), 0.4, num_classes=3)
+    >>> float(noisy.rate)
+    0.4...
+    """
+    labels = _check_labels(labels, num_classes)
+    flip_key, class_key = jax.random.split(key)
+    flip = _choose(flip_key, labels.shape[0], rate, exact)
+    shift = jax.random.randint(class_key, labels.shape, 1, num_classes, labels.dtype)
+    return realised(labels, jnp.where(flip, (labels + shift) % num_classes, labels), num_classes)
+
+
+def uniform(
+    key: PRNGKeyArray, labels: ArrayLike, rate: float, *, num_classes: int, exact: bool = True
+) -> NoisyLabels:
+    """Uniform noise: a share `rate` of the labels is redrawn from *all* classes, the true one included.
+
+    Args:
+      key: a JAX random key.
+      labels: integer class indices, `[n]`.
+      rate: fraction of labels to redraw, in [0, 1]; `rate * (C - 1) / C` of them come out wrong on average.
+      num_classes: C, at least 2.
+      exact: redraw exactly `round(rate * n)` labels (True), or each one independently (False).
+
+    Raises:
+      TypeError: labels are not integers.
+      ValueError: labels are not one-dimensional or out of range, or rate or num_classes is out of range.
+
+    >>> import jax, jax.numpy as jnp, noisy_optax as nox
+    >>> noisy = nox.noise.uniform(jax.random.key(0), jnp.zeros(1000, int), 1.0, num_classes=4)
+    >>> noisy.matrix[0].round(1)
+    Array([0.3, 0.2, 0.2, 0.2], dtype=float32)
+    """
+    labels = _check_labels(labels, num_classes)
+    redraw_key, class_key = jax.random.split(key)
+    redraw = _choose(redraw_key, labels.shape[0], rate, exact)
+    drawn = jax.random.randint(class_key, labels.shape, 0, num_classes, labels.dtype)
+    return realised(labels, jnp.where(redraw, drawn, labels), num_classes)
+
+
+def pair(
+    key: PRNGKeyArray, labels: ArrayLike, rate: float, *, num_classes: int, exact: bool = True
+) -> NoisyLabels:
+    """Pair noise: a label y changes with probability `rate`, always to the next class, (y + 1) mod C.
+
+    Args:
+      key: a JAX random key.
+      labels: integer class indices, `[n]`.
+      rate: fraction of labels to change, in [0, 1]; from 0.5 on the true class is no longer the majority.
+      num_classes: C, at least 2.
+      exact: change exactly `round(rate * n)` labels (True), or each one independently (False).
+
+    Raises:
+      TypeError: labels are not integers.
+      ValueError: labels are not one-dimensional or out of range, or rate or num_classes is out of range.
+
+    >>> import jax, jax.numpy as jnp, noisy_optax as nox
+    >>> nox.noise.pair(jax.random.key(0), jnp.array([0, 1, 2]), 1.0, num_classes=3).labels
+    Array([1, 2, 0], dtype=int32)
+    """
+    labels = _check_labels(labels, num_classes)
+    flip = _choose(key, labels.shape[0], rate, exact)
+    return realised(labels, jnp.where(flip, (labels + 1) % num_classes, labels), num_classes)
+
+
+def transition(key: PRNGKeyArray, labels: ArrayLike, matrix: ArrayLike, *, exact: bool = True) -> NoisyLabels:
+    """Noise by a transition matrix: a label i becomes j with probability `matrix[i, j]`.
+
+    Args:
+      key: a JAX random key.
+      labels: integer class indices, `[n]`.
+      matrix: `[C, C]`, non-negative, each row summing to 1.
+      exact: give label j to `matrix[i, j]` of class i's examples up to one example (True), or draw each
+        label independently (False).
+
+    Raises:
+      TypeError: labels are not integers.
+      ValueError: labels are not one-dimensional or out of range, or matrix is not a transition matrix.
+
+    >>> import jax, jax.numpy as jnp, noisy_optax as nox
+    >>> matrix = jnp.array([[0.5, 0.5], [0.0, 1.0]])
+    >>> nox.noise.transition(jax.random.key(0), jnp.array([0, 0, 0, 0, 1]), matrix).labels
+    Array([0, 1, 0, 1, 1], dtype=int32)
+    """
+    matrix = _check_matrix(matrix)
+    labels = _check_labels(labels, matrix.shape[0])
+    n = labels.shape[0]
+    if exact:
+        # In a random order within its class, example r of m takes the label whose share covers (r + 1/2) / m.
+        order = jnp.lexsort((jax.random.permutation(key, n), labels))
+        size = jnp.zeros(matrix.shape[0], jnp.int32).at[labels].add(1)
+        start = jnp.cumsum(size) - size
+        rank = jnp.zeros(n, jnp.int32).at[order].set(jnp.arange(n, dtype=jnp.int32) - start[labels[order]])
+        quantile = (rank + 0.5) / size[labels]
+    else:
+        quantile = jax.random.uniform(key, (n,))
+    cumulative = jnp.cumsum(matrix, axis=1)
+    # Rounding must not leave a gap below 1, which would fall to a class beyond the last one.
+    cumulative = (cumulative / cumulative[:, -1:])[labels]
+    noisy = jnp.sum(quantile[:, None] >= cumulative, axis=1, dtype=labels.dtype)
+    return realised(labels, noisy, matrix.shape[0])
+
+
+def _choose(key: PRNGKeyArray, n: int, rate: float, exact: bool) -> Bool[Array, "n"]:
+    check_range("rate", rate, at_least=0.0, at_most=1.0)
+    if exact:
+        return jax.random.permutation(key, n) < jnp.round(jnp.asarray(rate * n))
+    return jax.random.uniform(key, (n,)) < rate
+
+
+def _check_labels(labels: ArrayLike, num_classes: int) -> Int[Array, "n"]:
+    check_range("num_classes", num_classes, at_least=2)
+    given = jnp.asarray(labels)
+    if not jnp.issubdtype(given.dtype, jnp.integer):
+        raise TypeError(f"labels must be integer class indices, got {given.dtype} of shape {given.shape}")
+    if given.ndim != 1:
+        raise ValueError(f"expected labels of shape [n], got {given.shape}")
+    if not isinstance(given, jax.core.Tracer):
+        outside = np.flatnonzero((np.asarray(given) < 0) | (np.asarray(given) >= num_classes))
+        if outside.size:
+            first = outside[0]
+            raise ValueError(f"labels must be in [0, {num_classes}), got {given[first]} at index {first}")
+    # Narrow integers would overflow in (label + shift).
+    return given.astype(jnp.promote_types(given.dtype, jnp.int32))
+
+
+def _check_matrix(matrix: ArrayLike) -> Float[Array, "classes classes"]:
+    given = jnp.asarray(matrix, dtype=float)
+    if given.ndim != 2 or given.shape[0] != given.shape[1] or given.shape[0] < 2:
+        raise ValueError(f"expected a transition matrix of shape [C, C] with C >= 2, got {given.shape}")
+    if not isinstance(given, jax.core.Tracer):
+        rows = np.asarray(given)
+        if not (np.all(rows >= 0) and np.allclose(rows.sum(axis=1), 1.0, atol=1e-5)):
+            worst = int(np.argmax(np.abs(np.where(rows < 0, np.inf, rows).sum(axis=1) - 1)))
+            raise ValueError(
+                f"each row of a transition matrix must be non-negative and sum to 1, got row {worst}: {rows[worst]}"
+            )
+    return given
