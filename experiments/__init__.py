@@ -1,0 +1,1 @@
+"""Train, compare and audit with noisy_optax from the command line: `python -m experiments --help`."""

@@ -139,8 +139,9 @@ def transition(key: PRNGKeyArray, labels: ArrayLike, matrix: ArrayLike, *, exact
 
     >>> import jax, jax.numpy as jnp, noisy_optax as nox
     >>> matrix = jnp.array([[0.5, 0.5], [0.0, 1.0]])
-    >>> nox.noise.transition(jax.random.key(0), jnp.array([0, 0, 0, 0, 1]), matrix).labels
-    Array([0, 1, 0, 1, 1], dtype=int32)
+    >>> nox.noise.transition(jax.random.key(0), jnp.array([0, 0, 0, 0, 1]), matrix).matrix
+    Array([[0.5, 0.5],
+           [0. , 1. ]], dtype=float32)
     """
     matrix = _check_matrix(matrix)
     labels = _check_labels(labels, matrix.shape[0])
@@ -193,6 +194,6 @@ def _check_matrix(matrix: ArrayLike) -> Float[Array, "classes classes"]:
         if not (np.all(rows >= 0) and np.allclose(rows.sum(axis=1), 1.0, atol=1e-5)):
             worst = int(np.argmax(np.abs(np.where(rows < 0, np.inf, rows).sum(axis=1) - 1)))
             raise ValueError(
-                f"each row of a transition matrix must be non-negative and sum to 1, got row {worst}: {rows[worst]}"
+                f"each row of matrix must be non-negative and sum to 1, got row {worst}: {rows[worst]}"
             )
     return given

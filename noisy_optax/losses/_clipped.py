@@ -1,6 +1,7 @@
 """Clipped losses: the slope with respect to p, the probability of the given label, is limited to tau."""
 
 import contextlib
+import functools
 from collections.abc import Callable
 
 import jax
@@ -160,11 +161,7 @@ def phuber_generalized_cross_entropy(
     log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
     q, tau = jnp.asarray(q, log_odds.dtype), jnp.asarray(tau, log_odds.dtype)
 
-    def base(m):
-        return _of_probability.of_log_odds(
-            lambda z, y: _generalized_cross_entropy.generalized_cross_entropy(z, y, q=q)
-        )(m)
-
+    base = functools.partial(_generalized_cross_entropy.generalized_cross_entropy, q=q)
     log_p_tau = jnp.log(tau) / (q - 1)
     threshold = log_p_tau - jnp.log(-jnp.expm1(log_p_tau))
-    return _label.finish(tangent_below(base, log_odds, threshold, tau), where)
+    return _label.finish(tangent_below(_of_probability.of_log_odds(base), log_odds, threshold, tau), where)

@@ -78,7 +78,7 @@ class ScheduledState(NamedTuple):
       hyperparameters: name -> floating scalar, in force for the step that `update` was last called with.
     """
 
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # type: ignore[assignment]  # optax's name, and tuple's
     hyperparameters: dict[str, Float[Array, ""]]
 
 
