@@ -1,12 +1,13 @@
 """Label-noise models with explicit keys: what was drawn is returned with the labels, for the record."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from noisy_optax._checks import check_range
 
@@ -63,11 +64,7 @@ def symmetric(
     >>> float(noisy.rate)
     0.4...
     """
-    labels = _check_labels(labels, num_classes)
-    flip_key, class_key = jax.random.split(key)
-    flip = _choose(flip_key, labels.shape[0], rate, exact)
-    shift = jax.random.randint(class_key, labels.shape, 1, num_classes, labels.dtype)
-    return realised(labels, jnp.where(flip, (labels + shift) % num_classes, labels), num_classes)
+    return _shift_some(key, labels, rate, (1, num_classes), num_classes, exact)
 
 
 def uniform(
@@ -91,11 +88,7 @@ def uniform(
     >>> noisy.matrix[0].round(1)
     Array([0.3, 0.2, 0.2, 0.2], dtype=float32)
     """
-    labels = _check_labels(labels, num_classes)
-    redraw_key, class_key = jax.random.split(key)
-    redraw = _choose(redraw_key, labels.shape[0], rate, exact)
-    drawn = jax.random.randint(class_key, labels.shape, 0, num_classes, labels.dtype)
-    return realised(labels, jnp.where(redraw, drawn, labels), num_classes)
+    return _shift_some(key, labels, rate, (0, num_classes), num_classes, exact)
 
 
 def pair(
@@ -118,9 +111,7 @@ def pair(
     >>> nox.noise.pair(jax.random.key(0), jnp.array([0, 1, 2]), 1.0, num_classes=3).labels
     Array([1, 2, 0], dtype=int32)
     """
-    labels = _check_labels(labels, num_classes)
-    flip = _choose(key, labels.shape[0], rate, exact)
-    return realised(labels, jnp.where(flip, (labels + 1) % num_classes, labels), num_classes)
+    return _shift_some(key, labels, rate, (1, 2), num_classes, exact)
 
 
 def transition(key: PRNGKeyArray, labels: ArrayLike, matrix: ArrayLike, *, exact: bool = True) -> NoisyLabels:
@@ -145,6 +136,38 @@ def transition(key: PRNGKeyArray, labels: ArrayLike, matrix: ArrayLike, *, exact
     """
     matrix = _check_matrix(matrix)
     labels = _check_labels(labels, matrix.shape[0])
+    return _move_by_matrix(key, labels, matrix, exact)
+
+
+def _shift_some(
+    key: PRNGKeyArray,
+    labels: ArrayLike,
+    rate: float,
+    shifts: tuple[int, int],
+    num_classes: int,
+    exact: bool,
+) -> NoisyLabels:
+    """Adds a shift drawn from `range(*shifts)`, modulo C, to a share `rate` of the labels."""
+    check_range("rate", rate, at_least=0.0, at_most=1.0)
+    labels = _check_labels(labels, num_classes)
+    return _shift_some_jit(key, labels, rate, shifts, num_classes, exact)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5))
+def _shift_some_jit(key, labels, rate, shifts, num_classes, exact):
+    choice_key, shift_key = jax.random.split(key)
+    n = labels.shape[0]
+    if exact:
+        chosen = jax.random.permutation(choice_key, n) < jnp.round(rate * n)
+    else:
+        chosen = jax.random.uniform(choice_key, (n,)) < rate
+    low, high = shifts
+    shift = jax.random.randint(shift_key, labels.shape, low, high, labels.dtype)
+    return realised(labels, jnp.where(chosen, (labels + shift) % num_classes, labels), num_classes)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _move_by_matrix(key, labels, matrix, exact):
     n = labels.shape[0]
     if exact:
         # In a random order within its class, example r of m takes the label whose share covers (r + 1/2) / m.
@@ -154,19 +177,12 @@ def transition(key: PRNGKeyArray, labels: ArrayLike, matrix: ArrayLike, *, exact
         rank = jnp.zeros(n, jnp.int32).at[order].set(jnp.arange(n, dtype=jnp.int32) - start[labels[order]])
         quantile = (rank + 0.5) / size[labels]
     else:
-        quantile = jax.random.uniform(key, (n,))
+        quantile = jax.random.uniform(key, (n,), matrix.dtype)
     cumulative = jnp.cumsum(matrix, axis=1)
     # Rounding must not leave a gap below 1, which would fall to a class beyond the last one.
     cumulative = (cumulative / cumulative[:, -1:])[labels]
     noisy = jnp.sum(quantile[:, None] >= cumulative, axis=1, dtype=labels.dtype)
     return realised(labels, noisy, matrix.shape[0])
-
-
-def _choose(key: PRNGKeyArray, n: int, rate: float, exact: bool) -> Bool[Array, "n"]:
-    check_range("rate", rate, at_least=0.0, at_most=1.0)
-    if exact:
-        return jax.random.permutation(key, n) < jnp.round(jnp.asarray(rate * n))
-    return jax.random.uniform(key, (n,)) < rate
 
 
 def _check_labels(labels: ArrayLike, num_classes: int) -> Int[Array, "n"]:

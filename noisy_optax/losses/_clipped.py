@@ -1,10 +1,8 @@
 """Clipped losses: the slope with respect to p, the probability of the given label, is limited to tau."""
 
-import contextlib
 import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -61,9 +59,9 @@ def clip_slope(base: Loss, *, tau: ArrayLike) -> Loss:
     """
     check_range("tau", tau, above=0.0)
     _of_probability.check_base(base)
+    solve = functools.partial(_of_probability.slope_to_log_odds, base)
     # A number is solved for once, here, even if this is called while something else is being traced.
-    with jax.ensure_compile_time_eval() if is_concrete(tau) else contextlib.nullcontext():
-        threshold = _of_probability.slope_to_log_odds(base, tau)
+    threshold = _of_probability.evaluate_now(solve, tau) if is_concrete(tau) else solve(tau)
 
     def loss(logits, labels, *, axis=-1, where=None):
         log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)

@@ -37,8 +37,8 @@ def mean_absolute_error(
       arXiv 1712.09482.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> nox.losses.mean_absolute_error(jnp.array([[2.0, 0.0], [2.0, 0.0]]), jnp.array([0, 1])).round(3)
-    Array([0.119, 0.881], dtype=float32)
+    >>> nox.losses.mean_absolute_error(jnp.array([[2.0, 0.0], [0.0, 0.0]]), jnp.array([0, 1])).round(3)
+    Array([0.119, 0.5  ], dtype=float32)
     """
     log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
     return _label.finish(jnp.exp(_label.log_complement(log_odds)), where)

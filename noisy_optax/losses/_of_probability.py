@@ -1,6 +1,7 @@
 """Losses that see the logits only through p, the probability of the given label: the bases of clipping."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,20 +60,29 @@ def slope(base: Loss, log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
     return -log_odds_derivative / jnp.exp(_label.log_probability(log_odds) + _label.log_complement(log_odds))
 
 
+def evaluate_now(function: Callable[..., Any], *args: ArrayLike) -> Any:
+    """`function(*args)` as concrete arrays, even if called while something else is being traced.
+
+    Compiled ahead of time: `jax.ensure_compile_time_eval` would run a loop operation by operation.
+    """
+    return jax.jit(function).lower(*args).compile()(*args)
+
+
 def check_base(base: Loss) -> None:
     """Raises ValueError unless `base` is a decreasing, convex function of p alone on [1e-7, 1 - 1e-7]."""
     name = getattr(base, "__name__", repr(base))
-    with jax.ensure_compile_time_eval():
+
+    def probe():
         log_odds = jnp.linspace(-LOG_ODDS_MAX, LOG_ODDS_MAX, 513)
-        # Three classes with the same p and the rest split in two ways.
         labels = jnp.zeros(log_odds.shape, jnp.int32)
-        even, uneven = (
-            np.asarray(
-                base(jnp.stack([log_odds, *(jnp.full_like(log_odds, np.log(r)) for r in rest)], -1), labels)
-            )
-            for rest in ((0.5, 0.5), (0.9, 0.1))
-        )
-        g = np.asarray(slope(base, log_odds), np.float64)
+        # Three classes with the same p and the rest of the probability split in two ways.
+        splits = [
+            [jnp.full_like(log_odds, jnp.log(share)) for share in split] for split in ((0.5, 0.5), (0.9, 0.1))
+        ]
+        values = [base(jnp.stack([log_odds, *split], axis=-1), labels) for split in splits]
+        return *values, slope(base, log_odds)
+
+    even, uneven, g = (np.asarray(result, np.float64) for result in evaluate_now(probe))
     if not np.allclose(even, uneven, rtol=1e-3, atol=1e-5):
         raise ValueError(f"base must depend on the label's probability alone, which {name} does not")
     if not np.all(np.isfinite(g)):
