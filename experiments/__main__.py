@@ -1,0 +1,63 @@
+"""Train and compare classifiers on noisy labels, and predict with them, from the command line."""
+
+import sys
+import warnings
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from tyro.conf import subcommand
+
+from experiments import config
+from experiments.compare import compare, percent
+from experiments.errors import UserError
+from experiments.predict import predict
+from experiments.progress import Progress
+from experiments.train import train
+
+Command = (
+    Annotated[config.Train, subcommand("train")]
+    | Annotated[config.Compare, subcommand("compare")]
+    | Annotated[config.Predict, subcommand("predict")]
+)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs one command; returns 0, or 2 after a one-line message about what the user can mend."""
+    console, errors = Console(), Console(stderr=True)
+
+    def show_warning(message, *_, **__):
+        errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+
+    warnings.showwarning = show_warning
+    command = tyro.cli(Command, args=args, prog="python -m experiments", description=__doc__)
+    try:
+        run(command, console)
+    except UserError as error:
+        errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command resumes at the last checkpoint")
+        return 130
+    return 0
+
+
+def run(command: config.Train | config.Compare | config.Predict, console: Console) -> None:
+    """Carries out a parsed command."""
+    progress = Progress(console)
+    match command:
+        case config.Train(experiment, method, run_dir):
+            run_dir = run_dir or config.default_run_dir(experiment, method)
+            summary = train(method, experiment, run_dir, progress)
+            spread = percent(summary["last_10_mean"])
+            progress.say(f"{summary['metric'].replace('_', ' ')}, mean of the last 10 epochs: {spread} %")
+            progress.say(f"results {run_dir / 'summary.json'}")
+            progress.say(f"picture {run_dir / 'curves.png'}")
+        case config.Compare(experiment, methods, run_dir):
+            compare(methods, experiment, run_dir or config.default_run_dir(experiment), console)
+        case config.Predict(run_dir, data, output):
+            predict(run_dir, data, output, progress)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Checkpoints of a run, by orbax: written whole or not at all, and never trusted blindly."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from experiments.errors import UserError
+
+
+class Checkpoints:
+    """The newest two checkpoints in a folder, by epoch.
+
+    Writing is synchronous: when `save` returns, the checkpoint is complete under its final name.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False):
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
+            create=not read_only,
+        )
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+
+    def save(self, epoch: int, tree: Any) -> None:
+        """Writes `tree` as the state after `epoch` epochs."""
+        try:
+            self._manager.save(epoch, args=ocp.args.StandardSave(tree), force=True)
+        except OSError as error:
+            raise UserError(
+                f"{self._folder}: checkpoint of epoch {epoch} cannot be written ({error})"
+            ) from error
+
+    def restore(self, abstract: Any) -> tuple[int, Any] | None:
+        """Epoch and tree of the newest readable checkpoint; `abstract` tells its shapes and types.
+
+        A damaged checkpoint is skipped with a warning; None if there is none at all.
+        """
+        epochs = sorted(self._manager.all_steps(), reverse=True)
+        for epoch in epochs:
+            try:
+                return epoch, self._manager.restore(epoch, args=ocp.args.StandardRestore(abstract))
+            except Exception as error:  # what orbax raises depends on which file is damaged
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                warnings.warn(
+                    f"{self._folder / str(epoch)}: damaged checkpoint skipped ({reason[:200]})", stacklevel=2
+                )
+        if epochs:
+            raise UserError(f"{self._folder}: no checkpoint can be read; delete the run folder to start anew")
+        return None
+
+    def discard_after(self, epoch: int) -> None:
+        """Deletes checkpoints that are newer than `epoch`: damaged, or they would have been restored."""
+        for newer in [saved for saved in self._manager.all_steps() if saved > epoch]:
+            self._manager.delete(newer)
+
+    def close(self) -> None:
+        """Waits for orbax's own bookkeeping."""
+        self._manager.close()
+
+
+def abstract(tree: Any) -> Any:
+    """Shapes and types of `tree`'s arrays on this process's first device."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)

@@ -1,0 +1,79 @@
+"""Several methods under the same conditions: one run each, one table, one picture."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments import config, methods, plots, run_folder
+from experiments.errors import UserError
+from experiments.progress import Progress
+from experiments.train import train
+
+
+def compare(
+    names: tuple[str, ...], experiment: config.Experiment, run_dir: Path, console: Console
+) -> dict[str, Any]:
+    """Trains each method in a folder of its own and writes summary.json and comparison.png."""
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"--methods must be one or more different methods, got {' '.join(names) or 'none'}")
+    for name in names:
+        methods.by_name(name)
+    progress = Progress(console)
+    summaries, histories = {}, {}
+    for name in names:
+        summaries[name] = train(name, experiment, run_dir / name, progress)
+        histories[name] = run_folder.read_metrics(run_dir / name, summaries[name]["epochs"])
+
+    any_summary = summaries[names[0]]
+    shared = {key: any_summary[key] for key in ("metric", "epochs", "seeds", "realised_noise", "provenance")}
+    own = {
+        name: {key: summary[key] for key in ("last_10_mean", "last", "best_epoch", "seconds")}
+        for name, summary in summaries.items()
+    }
+    for name, summary in summaries.items():
+        own[name]["hyperparameters"] = summary["config"]["hyperparameters"]
+    result = {
+        **shared,
+        "config": {k: v for k, v in any_summary["config"].items() if k not in ("method", "hyperparameters")},
+        "methods": own,
+    }
+    console.print(table(result))
+    picture = run_dir / "comparison.png"
+    plots.comparison(histories, result["metric"], picture, title=describe(result))
+    run_folder.write_json(run_dir / "summary.json", result)
+    progress.say(f"results {run_dir / 'summary.json'}")
+    progress.say(f"picture {picture}")
+    return result
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Data set, noise and number of seeds in a few words."""
+    data = result["config"]["data"]
+    noise = "labels as given" if data["noise"] == "none" else f"{data['noise']} noise {data['noise_rate']:g}"
+    seeds = len(result["seeds"])
+    return f"{data['dataset']}, {noise}, {seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The comparison for a person to read, in percent, best method first."""
+    printed = Table(title=f"{result['metric'].replace('_', ' ')} in %: {describe(result)}")
+    oracle = " (oracle)" if result["metric"] == "test_accuracy" else ""
+    for heading, justify in (
+        ("method", "left"),
+        ("mean of last 10 epochs", "right"),
+        ("last epoch", "right"),
+        (f"best epoch{oracle}", "right"),
+    ):
+        printed.add_column(heading, justify=justify, no_wrap=heading == "method")  # type: ignore[arg-type]
+    ranked = sorted(result["methods"].items(), key=lambda item: -item[1]["last_10_mean"]["mean"])
+    for name, own in ranked:
+        printed.add_row(name, *(percent(own[key]) for key in ("last_10_mean", "last", "best_epoch")))
+    return printed
+
+
+def percent(spread: dict[str, Any]) -> str:
+    """Mean and standard deviation over seeds, in percent."""
+    sd = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.2f}"
+    return f"{100 * spread['mean']:.2f}{sd}"

@@ -1,0 +1,210 @@
+"""What a run depends on: these dataclasses are the command line, the saved config and the presets."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from experiments import methods
+from experiments.errors import UserError
+
+# Spread over the flags of its owner instead of getting a prefix of its own.
+_flat = arg(name="")
+_method_names = ", ".join(methods.names())
+
+# One group of flags per method that has hyper-parameters, e.g. `--phuber-cross-entropy.tau`.
+Hyperparameters = dataclasses.make_dataclass(
+    "Hyperparameters",
+    [
+        (method.__name__, flags, dataclasses.field(default_factory=flags))
+        for method in methods.METHODS
+        if (flags := methods.flags_of(method)) is not None
+    ],
+    frozen=True,
+)
+
+_NO_CHANGES = Hyperparameters()
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The examples, and what is done to their training labels."""
+
+    dataset: str = "digits"
+    """`digits` (scikit-learn's, embedded) or `npz:FILE` with the arrays train_images, train_labels and
+    optionally test_images, test_labels, train_clean_labels."""
+    noise: Literal["none", "symmetric", "uniform", "pair"] = "none"
+    """What wrong labels to add: to another class (symmetric), to any class, the true one included
+    (uniform), to the next class (pair)."""
+    noise_rate: float | None = None
+    """Fraction of training labels to change, 0 to 1; needed unless the noise is `none`."""
+    validation_fraction: float = 0.0
+    """Fraction of the training examples held out, with the labels as given, for validation."""
+    standardize: bool = False
+    """Subtract the training mean and divide by the standard deviation, per channel (images) or feature."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The network."""
+
+    model: Literal["mlp", "cnn"] = "mlp"
+    """`mlp`: two hidden layers; `cnn`: two 3x3 convolutions and a hidden layer, for images [N, H, W, C]."""
+    width: int = 256
+    """Units in a hidden layer; the convolutions have an eighth and a quarter of it as channels."""
+    norm: Literal["none", "batch", "group"] = "none"
+    """Normalisation after each hidden layer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+    """Stochastic gradient descent with momentum, and the order things are scaled in."""
+
+    epochs: int = 100
+    """Passes over the training examples."""
+    batch_size: int = 64
+    """Examples per step; an epoch's last, smaller batch is dropped."""
+    learning_rate: float = 0.1
+    """Of the first epoch."""
+    learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
+    """From epoch to epoch; cosine ends at 0."""
+    momentum: float = 0.9
+    """Heavy-ball momentum."""
+    weight_decay: float = 5e-4
+    """Added to the gradient, of all parameters."""
+    gradient_norm_clip: float = 5.0
+    """Largest global norm of a step's gradient; `inf` for none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that decides a result but the method."""
+
+    data: Annotated[Data, _flat] = Data()
+    model: Annotated[Model, _flat] = Model()
+    optimization: Annotated[Optimization, _flat] = Optimization()
+    hyperparameters: Annotated[Hyperparameters, _flat] = _NO_CHANGES  # type: ignore[valid-type]
+    seeds: int = 1
+    """How many runs with seeds of their own (noise, initialisation, order), trained side by side."""
+    first_seed: int = 0
+    """The seeds are first_seed, first_seed + 1, ..."""
+    select: Literal["last", "validation"] = "last"
+    """Whose parameters `predict` uses: the last epoch's, or those of the best accuracy on the
+    held-out given labels (needs --validation-fraction)."""
+    checkpoint_every: int = 10
+    """Epochs between checkpoints."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train one method; the same command again resumes where it was interrupted."""
+
+    experiment: Annotated[Experiment, _flat] = Experiment()
+    method: Annotated[str, arg(help=f"One of {_method_names}.")] = "cross_entropy"
+    run_dir: Path | None = None
+    """Where the results go; by default runs/ and a name made of data set, noise and method."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Train several methods on the same data, noise and seeds, and tabulate them."""
+
+    experiment: Annotated[Experiment, _flat] = Experiment(seeds=3)
+    methods: Annotated[tuple[str, ...], arg(help=f"Some of {_method_names}.")] = tuple(methods.names())
+    run_dir: Path | None = None
+    """Where the results go, one folder per method; by default runs/ and a name made of data set and noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """Predict labels with a trained run; several seeds predict with the mean of their probabilities."""
+
+    run: Positional[Path]
+    """Folder of a finished or interrupted run of `train`."""
+    data: Positional[str]
+    """`digits` (its test part), or `npz:FILE` or just FILE, with an array `images` or `test_images`."""
+    output: Path | None = None
+    """FILE.csv (index, label, probability) or FILE.npz (labels, probabilities); RUN/predictions.csv."""
+
+
+def check(experiment: Experiment) -> None:
+    """Raises UserError for values that no single flag's type can rule out."""
+    data, optimization = experiment.data, experiment.optimization
+    if data.noise == "none" and data.noise_rate:
+        raise UserError(
+            f"--noise-rate {data.noise_rate} has no effect with --noise none; choose a noise model"
+        )
+    if data.noise != "none" and data.noise_rate is None:
+        raise UserError(f"--noise {data.noise} needs --noise-rate, a fraction from 0 to 1")
+    in_range = {
+        "--noise-rate": (0 <= (data.noise_rate or 0) <= 1, "from 0 to 1", data.noise_rate),
+        "--validation-fraction": (
+            0 <= data.validation_fraction < 1,
+            "from 0, below 1",
+            data.validation_fraction,
+        ),
+        "--width": (experiment.model.width >= 8, "at least 8", experiment.model.width),
+        "--epochs": (optimization.epochs >= 1, "at least 1", optimization.epochs),
+        "--batch-size": (optimization.batch_size >= 1, "at least 1", optimization.batch_size),
+        "--learning-rate": (
+            0 < optimization.learning_rate < float("inf"),
+            "above 0",
+            optimization.learning_rate,
+        ),
+        "--momentum": (0 <= optimization.momentum < 1, "from 0, below 1", optimization.momentum),
+        "--weight-decay": (
+            0 <= optimization.weight_decay < float("inf"),
+            "at least 0",
+            optimization.weight_decay,
+        ),
+        "--gradient-norm-clip": (
+            optimization.gradient_norm_clip > 0,
+            "above 0",
+            optimization.gradient_norm_clip,
+        ),
+        "--seeds": (experiment.seeds >= 1, "at least 1", experiment.seeds),
+        "--first-seed": (experiment.first_seed >= 0, "at least 0", experiment.first_seed),
+        "--checkpoint-every": (experiment.checkpoint_every >= 1, "at least 1", experiment.checkpoint_every),
+    }
+    for flag, (ok, expected, value) in in_range.items():
+        if not ok:
+            raise UserError(f"{flag} must be {expected}, got {value}")
+    if experiment.select == "validation" and not data.validation_fraction:
+        raise UserError("--select validation needs --validation-fraction above 0")
+
+
+def hyperparameters_of(method: str, experiment: Experiment) -> dict[str, Any]:
+    """The hyper-parameters of one method, by name."""
+    flags = getattr(experiment.hyperparameters, methods.by_name(method).__name__, None)
+    return {} if flags is None else dataclasses.asdict(flags)
+
+
+def as_record(method: str, experiment: Experiment) -> dict[str, Any]:
+    """The configuration of a run as it is saved: only what the run depends on."""
+    record = dataclasses.asdict(experiment)
+    return {"method": method, **record, "hyperparameters": hyperparameters_of(method, experiment)}
+
+
+def from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
+    """The inverse of `as_record`, up to hyper-parameters of other methods."""
+    method = record["method"]
+    flags = methods.flags_of(methods.by_name(method))
+    return method, Experiment(
+        data=Data(**record["data"]),
+        model=Model(**record["model"]),
+        optimization=Optimization(**record["optimization"]),
+        hyperparameters=Hyperparameters(**({method: flags(**record["hyperparameters"])} if flags else {})),
+        seeds=record["seeds"],
+        first_seed=record["first_seed"],
+        select=record["select"],
+        checkpoint_every=record["checkpoint_every"],
+    )
+
+
+def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
+    """`runs/` and a name that tells the data set, the noise and the method."""
+    data = experiment.data
+    dataset = Path(data.dataset.removeprefix("npz:")).stem
+    noise = [] if data.noise == "none" else [data.noise, f"{data.noise_rate:g}"]
+    return Path("runs") / "-".join([dataset, *noise, *([method] if method else ["compare"])])

@@ -1,0 +1,1 @@
+"""Where examples come from (`sources`) and what is done to their labels (`labels`)."""

@@ -1,0 +1,5 @@
+"""The one exception that the command line turns into a one-line message and exit code 2."""
+
+
+class UserError(Exception):
+    """Something the user can mend: the message says what was expected, what came and what to do."""

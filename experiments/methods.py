@@ -1,0 +1,120 @@
+"""The methods by name: each is a robust loss with, possibly, a gradient transformation.
+
+To add one, write a function below and list it in `METHODS`: its keyword arguments become command-line
+flags with their defaults, its docstring becomes their help.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import optax
+from tyro.conf import arg
+
+from experiments.errors import UserError
+from noisy_optax import RobustLoss, losses, stateless
+
+
+class Setting(NamedTuple):
+    """What a method may know of the run it is part of: never the noise kind, the rate or a clean label."""
+
+    num_classes: int
+    epochs: int
+    steps_per_epoch: int
+    learning_rate: optax.Schedule
+
+
+class Method(NamedTuple):
+    """A robust loss, and a transformation that the gradients pass before the optimizer."""
+
+    loss: RobustLoss
+    transformation: optax.GradientTransformation = optax.identity()
+
+
+def cross_entropy(setting: Setting) -> Method:
+    """Cross-entropy, the baseline."""
+    return Method(stateless(losses.cross_entropy))
+
+
+def mean_absolute_error(setting: Setting) -> Method:
+    """Mean absolute error, 1 - p (Ghosh et al. 2017)."""
+    return Method(stateless(losses.mean_absolute_error))
+
+
+def generalized_cross_entropy(
+    setting: Setting, *, q: Annotated[float, arg(help="in (0, 1]; published 0.7")] = 0.7
+) -> Method:
+    """Generalized cross-entropy, (1 - p^q) / q (Zhang and Sabuncu 2018)."""
+    return Method(stateless(_with(losses.generalized_cross_entropy, q=q)))
+
+
+def phuber_cross_entropy(
+    setting: Setting,
+    *,
+    tau: Annotated[float, arg(help="largest slope in p, > 1; published 2, 10 or 50 by data set")] = 10.0,
+) -> Method:
+    """Partially Huberised cross-entropy (Menon et al. 2020)."""
+    return Method(stateless(_with(losses.phuber_cross_entropy, tau=tau)))
+
+
+def phuber_generalized_cross_entropy(
+    setting: Setting,
+    *,
+    q: Annotated[float, arg(help="in (0, 1); published 0.7")] = 0.7,
+    tau: Annotated[float, arg(help="largest slope in p, > 1; published 10")] = 10.0,
+) -> Method:
+    """Partially Huberised generalized cross-entropy (Menon et al. 2020)."""
+    return Method(stateless(_with(losses.phuber_generalized_cross_entropy, q=q, tau=tau)))
+
+
+METHODS: tuple[Callable[..., Method], ...] = (
+    cross_entropy,
+    mean_absolute_error,
+    generalized_cross_entropy,
+    phuber_cross_entropy,
+    phuber_generalized_cross_entropy,
+)
+
+
+def names() -> list[str]:
+    """The methods that `--method` and `--methods` take."""
+    return [method.__name__ for method in METHODS]
+
+
+def build(name: str, setting: Setting, hyperparameters: dict[str, Any]) -> Method:
+    """The method called `name`; `hyperparameters` are the keyword arguments of its function above."""
+    try:
+        return by_name(name)(setting, **hyperparameters)
+    except ValueError as error:
+        raise UserError(f"--method {name}: {error}") from error
+
+
+def by_name(name: str) -> Callable[..., Method]:
+    """The function above called `name`."""
+    for method in METHODS:
+        if method.__name__ == name:
+            return method
+    raise UserError(f"no method is called {name!r}; the methods are {', '.join(names())}")
+
+
+def flags_of(method: Callable[..., Method]) -> type | None:
+    """A dataclass of the method's hyper-parameters with their defaults, or None if it has none."""
+    fields = [
+        (name, parameter.annotation, dataclasses.field(default=parameter.default))
+        for name, parameter in inspect.signature(method).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    if not fields:
+        return None
+    flags = dataclasses.make_dataclass(method.__name__, fields, frozen=True)
+    flags.__doc__ = method.__doc__
+    return flags
+
+
+def _with(loss: Callable[..., Any], **hyperparameters: float) -> losses.Loss:
+    """`loss` with its hyper-parameters set, their ranges checked now rather than in the first step."""
+    bound = functools.partial(loss, **hyperparameters)
+    losses.scheduled(loss, **hyperparameters)
+    return bound

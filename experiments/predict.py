@@ -1,0 +1,80 @@
+"""Labels for new examples, from a trained run."""
+
+import csv
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import checkpoint, config, run_folder
+from experiments.data import sources
+from experiments.errors import UserError
+from experiments.progress import Progress
+from experiments.train import Inputs, assemble, evaluate, initial_run, over_seeds
+
+
+def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -> Path:
+    """Writes the predicted label and its probability for every example of `data`."""
+    record = run_folder.read_config(run_dir)
+    method, experiment = config.from_record(record)
+    resolved = record["resolved"]
+    output = output or run_dir / "predictions.csv"
+    if output.suffix not in (".csv", ".npz"):
+        raise UserError(f"--output {output} must end in .csv or .npz")
+    images, labels = sources.load_images(data)
+    if list(images.shape[1:]) != resolved["input_shape"]:
+        raise UserError(
+            f"{data} has examples of shape {list(images.shape[1:])}, "
+            f"the run was trained on {resolved['input_shape']}"
+        )
+
+    parts = assemble(
+        method,
+        experiment,
+        tuple(resolved["input_shape"]),
+        resolved["num_classes"],
+        resolved["train_examples"],
+    )
+    channels = jnp.zeros(resolved["input_shape"][-1])
+    expected = jax.eval_shape(lambda: initial_run(parts, experiment, Inputs(channels, channels)))
+    checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True)
+    restored = checkpoints.restore(checkpoint.abstract(expected))
+    if restored is None:
+        raise UserError(f"{run_dir} has no checkpoint yet; train it first")
+    epoch, (state, selected, inputs) = restored
+    shipped = selected or state
+
+    def run_evaluation(params, statistics, images):
+        return evaluate(parts.network, params, statistics, inputs, images)
+
+    by_seed = jax.jit(over_seeds(run_evaluation, experiment.seeds, (0, 0, None)))
+    logits = by_seed(shipped.params, shipped.statistics, jnp.asarray(images))
+    probabilities = np.asarray(jnp.mean(jax.nn.softmax(logits), axis=0))
+    _write(output, probabilities)
+
+    predicted = probabilities.argmax(axis=1)
+    which = f"the model of epoch {epoch}" if selected is None else "the model selected on validation labels"
+    progress.say(f"{len(images)} predictions by {which} in {output}")
+    if labels is not None:
+        progress.say(f"accuracy against the labels in {data}: {np.mean(predicted == labels):.2%}")
+    return output
+
+
+def _write(path: Path, probabilities: np.ndarray) -> None:
+    unfinished = path.with_name(f"{path.stem}.unfinished{path.suffix}")
+    predicted = probabilities.argmax(axis=1)
+    try:
+        if path.suffix == ".npz":
+            np.savez_compressed(unfinished, labels=predicted, probabilities=probabilities)
+        else:
+            with unfinished.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(["index", "label", "probability"])
+                rows = zip(predicted.tolist(), probabilities.max(axis=1).tolist(), strict=True)
+                writer.writerows((index, label, f"{p:.6f}") for index, (label, p) in enumerate(rows))
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({error.strerror})") from error

@@ -1,0 +1,52 @@
+"""What a person sees while a run is going: a bar on a terminal, plain lines anywhere else."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from experiments import metrics
+
+
+class Progress:
+    """Reports on the console it is given."""
+
+    def __init__(self, console: Console):
+        self._console = console
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def epochs(self, name: str, done: int, total: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Yields a function to call with the metrics of each finished epoch."""
+        if not self._console.is_terminal:
+            every = max(1, total // 10)
+
+            def say_now_and_then(measured: dict[str, Any]) -> None:
+                if measured["epoch"] % every == 0 or measured["epoch"] == total:
+                    self.say(f"{name}  epoch {measured['epoch']}/{total}  {_describe(measured)}")
+
+            yield say_now_and_then
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[measured]}"),
+        )
+        with Bar(*columns, console=self._console) as bar:
+            task = bar.add_task(name, completed=done, total=total, measured="compiling")
+            yield lambda measured: bar.update(task, completed=measured["epoch"], measured=_describe(measured))
+
+
+def _describe(measured: dict[str, Any]) -> str:
+    name = metrics.headline(measured)
+    loss, accuracy = np.mean(measured["train_loss"]), np.mean(measured[name])
+    return f"loss {loss:.3f}  {name.replace('_', ' ')} {accuracy:.1%}"

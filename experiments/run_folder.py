@@ -1,0 +1,138 @@
+"""The files of a run: config.json, metrics.jsonl, summary.json; and what code wrote them."""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.errors import UserError
+
+
+def claim(run_dir: Path, config: dict[str, Any]) -> None:
+    """Makes `run_dir` the folder of a run with this `config`, or checks that it is already."""
+    path = run_dir / "config.json"
+    if path.exists():
+        differing = list(_differing(read_json(path)["config"], config))
+        if differing:
+            raise UserError(
+                f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
+                f"choose another --run-dir or delete it"
+            )
+        return
+    try:
+        if run_dir.is_dir() and any(run_dir.iterdir()):
+            raise UserError(f"{run_dir} is not empty and has no config.json; choose another --run-dir")
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{run_dir} cannot be used as a run folder ({error.strerror})") from error
+    write_json(path, {"config": config, "provenance": provenance()})
+
+
+def _differing(old: Any, new: Any, name: str = "") -> Iterable[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differing(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name} is {old} there, {new} here"
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """The configuration that `claim` saved."""
+    path = run_dir / "config.json"
+    if not path.exists():
+        raise UserError(f"{run_dir} is not a run folder: config.json is missing")
+    return read_json(path)["config"]
+
+
+def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
+    """The metrics of the first `epochs` epochs; lines beyond them are dropped from the file."""
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_text().splitlines()[:epochs] if path.exists() else []
+    try:
+        metrics = [json.loads(line) for line in lines]
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: damaged ({error}); delete the run folder to start anew") from error
+    if len(metrics) < epochs:
+        raise UserError(
+            f"{path}: has {len(metrics)} epochs, the checkpoint {epochs}; delete the run folder to start anew"
+        )
+    _replace(path, "".join(line + "\n" for line in lines))
+    return metrics
+
+
+def append_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
+    """Adds one epoch's metrics as a line of metrics.jsonl."""
+    with (run_dir / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(_plain(metrics)) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file that this module wrote."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file, whole or not at all; NaN becomes null, which JSON has."""
+    _replace(path, json.dumps(_plain(content), indent=1) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return _plain(np.asarray(value).tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def fingerprint(*arrays: np.ndarray | None) -> str:
+    """A short hash of the arrays' content, shapes and types."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is not None:
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of the code and of what it runs on."""
+    packages = ("noisy-optax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    device = jax.devices()[0]
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        "device": f"{device.platform} {device.device_kind}",
+    }
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = Path(__file__).parent
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

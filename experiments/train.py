@@ -1,0 +1,347 @@
+"""Training: what happens in a run, in the order in which it happens."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from experiments import checkpoint, config, methods, metrics, models, plots, run_folder
+from experiments.config import Experiment
+from experiments.data import labels as data_labels
+from experiments.data import sources
+from experiments.errors import UserError
+from experiments.progress import Progress
+
+
+class TrainState(NamedTuple):
+    """What a training step changes; every array has a leading axis over seeds outside of the step."""
+
+    params: Any
+    statistics: Any
+    optimizer: Any
+    loss: Any
+
+
+class Selected(NamedTuple):
+    """The parameters of the best epoch so far, and the validation accuracy that makes them so."""
+
+    params: Any
+    statistics: Any
+    accuracy: Float[Array, "seeds"]
+
+
+class Inputs(NamedTuple):
+    """How raw pixels or features become what the network sees: `(raw - shift) * scale`."""
+
+    shift: Float[Array, "..."]
+    scale: Float[Array, "..."]
+
+
+class Run(NamedTuple):
+    """What a checkpoint holds; `selected` is None where the last epoch's parameters are used."""
+
+    state: TrainState
+    selected: Selected | None
+    inputs: Inputs
+
+
+class Parts(NamedTuple):
+    """What a training step is made of."""
+
+    network: models.Network
+    method: methods.Method
+    optimizer: optax.GradientTransformation
+
+
+class Batches(NamedTuple):
+    """What a training epoch leaves behind: `[steps]`, `[steps, batch]` and `[steps, batch]`."""
+
+    loss: Float[Array, "steps"]
+    predictions: Int[Array, "steps batch"]
+    indices: Int[Array, "steps batch"]
+
+
+class Split(NamedTuple):
+    """Training and validation examples; the labels have a leading axis over seeds."""
+
+    train_images: np.ndarray
+    train_given: np.ndarray
+    train_clean: np.ndarray | None
+    validation_images: np.ndarray
+    validation_given: np.ndarray
+
+
+def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress) -> dict[str, Any]:
+    """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""
+    config.check(experiment)
+    dataset = sources.load(experiment.data.dataset)
+    keys = seed_keys(experiment)
+    given = data_labels.corrupt(experiment.data, dataset, keys["noise"])
+    split = hold_out(dataset.train_images, given, experiment.data.validation_fraction)
+    if len(split.train_images) < experiment.optimization.batch_size:
+        raise UserError(
+            f"--batch-size {experiment.optimization.batch_size} is more than the "
+            f"{len(split.train_images)} training examples"
+        )
+    input_shape = dataset.train_images.shape[1:]
+    parts = assemble(method, experiment, input_shape, dataset.num_classes, len(split.train_images))
+
+    record = config.as_record(method, experiment)
+    record["resolved"] = {
+        "num_classes": dataset.num_classes,
+        "input_shape": list(input_shape),
+        "train_examples": len(split.train_images),
+        "data_hash": run_folder.fingerprint(*dataset[:5]),
+    }
+    run_folder.claim(run_dir, record)
+    if (run_dir / "summary.json").exists():
+        progress.say(f"{run_dir}: already finished")
+        return run_folder.read_json(run_dir / "summary.json")
+
+    checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints")
+    inputs = measure_inputs(split.train_images, experiment.data.standardize)
+    run = initial_run(parts, experiment, inputs)
+    epoch = 0
+    if restored := checkpoints.restore(checkpoint.abstract(run)):
+        epoch, run = restored
+        checkpoints.discard_after(epoch)
+        progress.say(f"{run_dir}: resuming after epoch {epoch}")
+    history = run_folder.read_metrics(run_dir, epoch)
+
+    train_images, test_images = jnp.asarray(split.train_images), _on_device(dataset.test_images)
+    validation_images, train_given = jnp.asarray(split.validation_images), jnp.asarray(split.train_given)
+    run_epoch, run_evaluation = compile_loops(parts, experiment)
+    started = time.perf_counter()
+    with progress.epochs(method, epoch, experiment.optimization.epochs) as report_epoch:
+        while epoch < experiment.optimization.epochs:
+            order_keys = jax.vmap(jax.random.fold_in, (0, None))(keys["order"], epoch)
+            state, batches = run_epoch(run.state, inputs, train_images, train_given, order_keys)
+            epoch += 1
+
+            measured = {"epoch": epoch, **measure_training(batches, split)}
+            if len(validation_images):
+                predicted = predict_classes(run_evaluation(state, inputs, validation_images))
+                measured["validation_accuracy"] = metrics.accuracy(predicted, split.validation_given)
+            if test_images is not None and dataset.test_labels is not None:
+                predicted = predict_classes(run_evaluation(state, inputs, test_images))
+                measured["test_accuracy"] = metrics.accuracy(predicted, dataset.test_labels)
+                measured["test_recall"] = metrics.per_class_recall(
+                    predicted, dataset.test_labels, dataset.num_classes
+                )
+            run = Run(state, select(run.selected, state, measured), inputs)
+
+            run_folder.append_metrics(run_dir, measured)
+            history.append(measured)
+            if epoch % experiment.checkpoint_every == 0 or epoch == experiment.optimization.epochs:
+                checkpoints.save(epoch, run)
+            report_epoch(measured)
+    checkpoints.close()
+
+    summary = {
+        **metrics.summarize(history),
+        "seeds": list(seeds_of(experiment)),
+        "seconds": time.perf_counter() - started,
+        "realised_noise": None if given.rate is None else {"rate": given.rate, "matrix": given.matrix},
+        "config": record,
+        "provenance": run_folder.provenance(),
+    }
+    plots.curves(history, run_dir / "curves.png", title=method)
+    # Last: this file says that the run is finished.
+    run_folder.write_json(run_dir / "summary.json", summary)
+    return summary
+
+
+def seeds_of(experiment: Experiment) -> range:
+    """The seeds that the configuration asks for."""
+    return range(experiment.first_seed, experiment.first_seed + experiment.seeds)
+
+
+def seed_keys(experiment: Experiment) -> dict[str, PRNGKeyArray]:
+    """One key per seed for each thing that is drawn, so that none depends on how much another draws."""
+    roots = jax.vmap(jax.random.key)(jnp.asarray(seeds_of(experiment), jnp.uint32))
+    purposes = ("noise", "init", "order")
+    return {name: jax.vmap(jax.random.fold_in, (0, None))(roots, i) for i, name in enumerate(purposes)}
+
+
+def hold_out(images: np.ndarray, given: data_labels.GivenLabels, fraction: float) -> Split:
+    """Takes a fraction of the examples out of the training set, the same ones for every seed."""
+    order = np.random.default_rng(0).permutation(len(images))
+    held = round(fraction * len(images))
+    validation, training = np.sort(order[:held]), np.sort(order[held:])
+    clean = None if given.clean is None else given.clean[training]
+    return Split(
+        images[training], given.given[:, training], clean, images[validation], given.given[:, validation]
+    )
+
+
+def measure_inputs(images: np.ndarray, standardize: bool) -> Inputs:
+    """Byte pixels are brought to [0, 1]; `standardize` centres and scales each channel or feature."""
+    unit = 1 / 255 if images.dtype == np.uint8 else 1.0
+    channels = images.shape[-1:]
+    if not standardize:
+        return Inputs(jnp.zeros(channels), jnp.full(channels, unit, jnp.float32))
+    axes = tuple(range(images.ndim - 1))
+    mean, sd = images.mean(axes, dtype=np.float64), images.std(axes, dtype=np.float64)
+    # A feature that never varies carries nothing: centred, it is 0 whatever its scale.
+    return Inputs(jnp.asarray(mean, jnp.float32), jnp.asarray(1 / np.where(sd > 0, sd, 1), jnp.float32))
+
+
+def assemble(
+    method: str, experiment: Experiment, input_shape: tuple[int, ...], num_classes: int, train_examples: int
+) -> Parts:
+    """The network, the method and the optimizer that the configuration names."""
+    optimization = experiment.optimization
+    steps_per_epoch = train_examples // optimization.batch_size
+    if optimization.learning_rate_schedule == "cosine":
+        by_epoch = optax.cosine_decay_schedule(optimization.learning_rate, optimization.epochs)
+    else:
+        by_epoch = optax.constant_schedule(optimization.learning_rate)
+
+    def learning_rate(step):
+        return by_epoch(step // steps_per_epoch)
+
+    setting = methods.Setting(num_classes, optimization.epochs, steps_per_epoch, learning_rate)
+    chosen = methods.build(method, setting, config.hyperparameters_of(method, experiment))
+    optimizer = optax.chain(
+        chosen.transformation,
+        optax.clip_by_global_norm(optimization.gradient_norm_clip),
+        optax.add_decayed_weights(optimization.weight_decay),
+        optax.sgd(learning_rate, optimization.momentum),
+    )
+    return Parts(models.build(experiment.model, input_shape, num_classes), chosen, optimizer)
+
+
+def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs) -> Run:
+    """The run before its first step."""
+
+    @jax.vmap
+    def init(key):
+        params, statistics = parts.network.init(key)
+        return TrainState(params, statistics, parts.optimizer.init(params), parts.method.loss.init())
+
+    state = jax.jit(init)(seed_keys(experiment)["init"])
+    if experiment.select == "last":
+        return Run(state, None, inputs)
+    # Copies: the training epoch reuses the memory of the state that it is given.
+    params, statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
+    return Run(state, Selected(params, statistics, jnp.full(experiment.seeds, -1.0)), inputs)
+
+
+def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Callable]:
+    """`train_epoch` and `evaluate` over all seeds at once, compiled on first use."""
+    batch_size, num_seeds = experiment.optimization.batch_size, experiment.seeds
+
+    def epoch(state, inputs, images, given, key):
+        return train_epoch(parts, batch_size, state, inputs, images, given, key)
+
+    def evaluation(state, inputs, images):
+        return evaluate(parts.network, state.params, state.statistics, inputs, images)
+
+    run_epoch = over_seeds(epoch, num_seeds, (0, None, None, 0, 0))
+    return jax.jit(run_epoch, donate_argnums=0), jax.jit(over_seeds(evaluation, num_seeds, (0, None, None)))
+
+
+def over_seeds(function: Callable, num_seeds: int, in_axes: tuple[int | None, ...]) -> Callable:
+    """`function` over a leading axis of seeds; a single seed is not batched, which is faster."""
+    if num_seeds > 1:
+        return jax.vmap(function, in_axes)
+
+    def single(*args):
+        first = (
+            jax.tree.map(lambda x: x[0], arg) if axis == 0 else arg
+            for arg, axis in zip(args, in_axes, strict=True)
+        )
+        return jax.tree.map(lambda x: x[None], function(*first))
+
+    return single
+
+
+def train_epoch(
+    parts: Parts,
+    batch_size: int,
+    state: TrainState,
+    inputs: Inputs,
+    images: Array,
+    given: Int[Array, "n"],
+    key: PRNGKeyArray,
+) -> tuple[TrainState, Batches]:
+    """All batches of one epoch in a fresh random order, as one compiled loop."""
+    steps = len(images) // batch_size
+    indices = jax.random.permutation(key, len(images))[: steps * batch_size].reshape(steps, batch_size)
+
+    def step(state, batch):
+        return train_step(parts, state, prepare(inputs, images[batch]), given[batch])
+
+    state, (losses, predictions) = jax.lax.scan(step, state, indices)
+    return state, Batches(losses, predictions, indices)
+
+
+def train_step(
+    parts: Parts, state: TrainState, images: Float[Array, "batch ..."], given: Int[Array, "batch"]
+) -> tuple[TrainState, tuple[Float[Array, ""], Int[Array, "batch"]]]:
+    """One update from one batch; clean labels have no way in."""
+
+    def objective(params):
+        logits, statistics = parts.network.apply(params, state.statistics, images, train=True)
+        loss_state = parts.method.loss.update(state.loss, jax.lax.stop_gradient(logits), given)
+        losses = parts.method.loss.value(loss_state, logits, given)
+        return jnp.mean(losses), (statistics, loss_state, logits)
+
+    (loss, (statistics, loss_state, logits)), gradient = jax.value_and_grad(objective, has_aux=True)(
+        state.params
+    )
+    updates, optimizer_state = parts.optimizer.update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(params, statistics, optimizer_state, loss_state), (loss, jnp.argmax(logits, axis=-1))
+
+
+def evaluate(
+    network: models.Network, params: Any, statistics: Any, inputs: Inputs, images: Array
+) -> Float[Array, "n classes"]:
+    """Logits of all images, in chunks that fit into memory."""
+
+    def one(image):
+        return network.apply(params, statistics, prepare(inputs, image[None]), train=False)[0][0]
+
+    return jax.lax.map(one, images, batch_size=min(len(images), 1000))
+
+
+def prepare(inputs: Inputs, images: Array) -> Float[Array, "..."]:
+    """Raw images as the network sees them."""
+    return (images.astype(jnp.float32) - inputs.shift) * inputs.scale
+
+
+def predict_classes(logits: Float[Array, "seeds n classes"]) -> np.ndarray:
+    """The most probable class of each example, `[seeds, n]`."""
+    return np.argmax(np.asarray(logits), axis=-1)
+
+
+def measure_training(batches: Batches, split: Split) -> dict[str, Any]:
+    """The epoch's metrics on the training batches, given and clean labels looked up by index."""
+    losses, predictions, indices = (np.asarray(x).reshape(len(x), -1) for x in batches)
+    given = np.take_along_axis(split.train_given, indices, axis=1)
+    clean = None if split.train_clean is None else split.train_clean[indices]
+    return metrics.train_metrics(losses, predictions, given, clean)
+
+
+def select(selected: Selected | None, state: TrainState, measured: dict[str, Any]) -> Selected | None:
+    """The better of `selected` and the present parameters by accuracy on the held-out given labels."""
+    if selected is None:
+        return None
+    accuracy = jnp.asarray(measured["validation_accuracy"], jnp.float32)
+    better = accuracy > selected.accuracy
+
+    def choose(new, old):
+        return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, Selected(state.params, state.statistics, accuracy), selected)
+
+
+def _on_device(images: np.ndarray | None) -> Array | None:
+    return None if images is None else jnp.asarray(images)
