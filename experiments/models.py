@@ -123,13 +123,13 @@ def _as_functions(module: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     eval_graph = nnx.graphdef(model)
 
     def init(key):
-        _, params, statistics = nnx.split(module(nnx.Rngs(key)), nnx.Param, ...)
-        return params, statistics
+        model = module(nnx.Rngs(key))
+        return nnx.state(model, nnx.Param), nnx.state(model, nnx.Not(nnx.Param))
 
     def apply(params, statistics, images, *, train):
         # A copy: merging in place would write traced statistics into the caller's variables.
         merged = nnx.merge(train_graph if train else eval_graph, params, statistics, copy=True)
         logits = merged(images)
-        return logits, nnx.split(merged, nnx.Param, ...)[2]
+        return logits, nnx.state(merged, nnx.Not(nnx.Param))
 
     return Network(init, apply)
