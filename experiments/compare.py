@@ -26,19 +26,7 @@ def compare(
         summaries[name] = train(name, experiment, run_dir / name, progress)
         histories[name] = run_folder.read_metrics(run_dir / name, summaries[name]["epochs"])
 
-    any_summary = summaries[names[0]]
-    shared = {key: any_summary[key] for key in ("metric", "epochs", "seeds", "realised_noise", "provenance")}
-    own = {
-        name: {key: summary[key] for key in ("last_10_mean", "last", "best_epoch", "seconds")}
-        for name, summary in summaries.items()
-    }
-    for name, summary in summaries.items():
-        own[name]["hyperparameters"] = summary["config"]["hyperparameters"]
-    result = {
-        **shared,
-        "config": {k: v for k, v in any_summary["config"].items() if k not in ("method", "hyperparameters")},
-        "methods": own,
-    }
+    result = collect(summaries)
     console.print(table(result))
     picture = run_dir / "comparison.png"
     plots.comparison(histories, result["metric"], picture, title=describe(result))
@@ -46,6 +34,28 @@ def compare(
     progress.say(f"results {run_dir / 'summary.json'}")
     progress.say(f"picture {picture}")
     return result
+
+
+def collect(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the runs share, once, and the results of each."""
+    first = next(iter(summaries.values()))
+    own = {
+        name: {
+            **{key: summary[key] for key in ("last_10_mean", "last", "best_epoch", "seconds")},
+            "hyperparameters": summary["config"]["hyperparameters"],
+            "commit": summary["provenance"]["commit"],
+        }
+        for name, summary in summaries.items()
+    }
+    shared = {
+        key: value for key, value in first["config"].items() if key not in ("method", "hyperparameters")
+    }
+    return {
+        **{key: first[key] for key in ("metric", "epochs", "seeds", "realised_noise")},
+        "config": shared,
+        "provenance": run_folder.provenance(),
+        "methods": own,
+    }
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -59,14 +69,11 @@ def describe(result: dict[str, Any]) -> str:
 def table(result: dict[str, Any]) -> Table:
     """The comparison for a person to read, in percent, best method first."""
     printed = Table(title=f"{result['metric'].replace('_', ' ')} in %: {describe(result)}")
-    oracle = " (oracle)" if result["metric"] == "test_accuracy" else ""
-    for heading, justify in (
-        ("method", "left"),
-        ("mean of last 10 epochs", "right"),
-        ("last epoch", "right"),
-        (f"best epoch{oracle}", "right"),
-    ):
-        printed.add_column(heading, justify=justify, no_wrap=heading == "method")  # type: ignore[arg-type]
+    printed.add_column("method", no_wrap=True)
+    for heading in ("last-10 mean", "last epoch", "best epoch"):
+        printed.add_column(heading, justify="right", no_wrap=True)
+    if result["metric"] == "test_accuracy":
+        printed.caption = "best epoch is chosen on the test data: an oracle"
     ranked = sorted(result["methods"].items(), key=lambda item: -item[1]["last_10_mean"]["mean"])
     for name, own in ranked:
         printed.add_row(name, *(percent(own[key]) for key in ("last_10_mean", "last", "best_epoch")))

@@ -206,5 +206,5 @@ def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
     """`runs/` and a name that tells the data set, the noise and the method."""
     data = experiment.data
     dataset = Path(data.dataset.removeprefix("npz:")).stem
-    noise = [] if data.noise == "none" else [data.noise, f"{data.noise_rate:g}"]
+    noise = [] if data.noise == "none" else [data.noise, str(data.noise_rate)]
     return Path("runs") / "-".join([dataset, *noise, *([method] if method else ["compare"])])

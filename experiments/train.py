@@ -117,7 +117,7 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
     train_images, test_images = jnp.asarray(split.train_images), _on_device(dataset.test_images)
     validation_images, train_given = jnp.asarray(split.validation_images), jnp.asarray(split.train_given)
     run_epoch, run_evaluation = compile_loops(parts, experiment)
-    started = time.perf_counter()
+    started, diverged = time.perf_counter(), False
     with progress.epochs(method, epoch, experiment.optimization.epochs) as report_epoch:
         while epoch < experiment.optimization.epochs:
             order_keys = jax.vmap(jax.random.fold_in, (0, None))(keys["order"], epoch)
@@ -141,6 +141,7 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
             if epoch % experiment.checkpoint_every == 0 or epoch == experiment.optimization.epochs:
                 checkpoints.save(epoch, run)
             report_epoch(measured)
+            diverged = diverged or warn_if_diverged(progress, method, measured, seeds_of(experiment))
     checkpoints.close()
 
     summary = {
@@ -204,7 +205,7 @@ def assemble(
         by_epoch = optax.constant_schedule(optimization.learning_rate)
 
     def learning_rate(step):
-        return by_epoch(step // steps_per_epoch)
+        return by_epoch(jnp.asarray(step // steps_per_epoch, jnp.float32))
 
     setting = methods.Setting(num_classes, optimization.epochs, steps_per_epoch, learning_rate)
     chosen = methods.build(method, setting, config.hyperparameters_of(method, experiment))
@@ -314,7 +315,8 @@ def evaluate(
 
 def prepare(inputs: Inputs, images: Array) -> Float[Array, "..."]:
     """Raw images as the network sees them."""
-    return (images.astype(jnp.float32) - inputs.shift) * inputs.scale
+    shift, scale = (jax.lax.broadcast(x, images.shape[:-1]) for x in inputs)
+    return (images.astype(jnp.float32) - shift) * scale
 
 
 def predict_classes(logits: Float[Array, "seeds n classes"]) -> np.ndarray:
@@ -341,6 +343,17 @@ def select(selected: Selected | None, state: TrainState, measured: dict[str, Any
         return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
     return jax.tree.map(choose, Selected(state.params, state.statistics, accuracy), selected)
+
+
+def warn_if_diverged(progress: Progress, method: str, measured: dict[str, Any], seeds: range) -> bool:
+    """Says so if a loss is no longer a number; the run goes on, since other seeds may be well."""
+    lost = [seed for seed, loss in zip(seeds, measured["train_loss"], strict=True) if not np.isfinite(loss)]
+    if lost:
+        progress.say(
+            f"warning: {method}: training loss of seed {lost[0]} is not finite in epoch {measured['epoch']}; "
+            f"try a smaller --learning-rate, or --standardize if the features are large"
+        )
+    return bool(lost)
 
 
 def _on_device(images: np.ndarray | None) -> Array | None:

@@ -150,17 +150,19 @@ def _shift_some(
     """Adds a shift drawn from `range(*shifts)`, modulo C, to a share `rate` of the labels."""
     check_range("rate", rate, at_least=0.0, at_most=1.0)
     labels = _check_labels(labels, num_classes)
-    return _shift_some_jit(key, labels, rate, shifts, num_classes, exact)
+    # Counted here, not in float32.
+    amount = round(rate * labels.shape[0]) if exact else rate
+    return _shift_some_jit(key, labels, amount, shifts, num_classes, exact)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def _shift_some_jit(key, labels, rate, shifts, num_classes, exact):
+def _shift_some_jit(key, labels, amount, shifts, num_classes, exact):
     choice_key, shift_key = jax.random.split(key)
     n = labels.shape[0]
     if exact:
-        chosen = jax.random.permutation(choice_key, n) < jnp.round(rate * n)
+        chosen = jax.random.permutation(choice_key, n) < amount
     else:
-        chosen = jax.random.uniform(choice_key, (n,)) < rate
+        chosen = jax.random.uniform(choice_key, (n,)) < amount
     low, high = shifts
     shift = jax.random.randint(shift_key, labels.shape, low, high, labels.dtype)
     return realised(labels, jnp.where(chosen, (labels + shift) % num_classes, labels), num_classes)

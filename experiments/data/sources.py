@@ -1,6 +1,7 @@
 """Data sets as arrays in memory, checked before anything is trained on them."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,13 +47,14 @@ def load_images(data: str) -> tuple[Images, Labels | None]:
     if data == "digits":
         return digits().test_images, digits().test_labels  # type: ignore[return-value]  # digits has a test part
     path = Path(data.removeprefix("npz:"))
-    arrays = _open(path)
+    arrays = _read(path, (), ("images", "labels", "test_images", "test_labels"))
     key = "images" if "images" in arrays else "test_images"
-    images = _images(path, key, _read(path, arrays, key))
+    if key not in arrays:
+        raise UserError(f"{path}: expected an array 'images' or 'test_images', found neither")
+    images = _images(path, key, arrays[key])
     label_key = key.replace("images", "labels")
-    if label_key not in arrays:
-        return images, None
-    return images, _labels(path, label_key, _read(path, arrays, label_key), len(images))
+    labels = arrays.get(label_key)
+    return images, None if labels is None else _labels(path, label_key, labels, len(images))
 
 
 def digits() -> Dataset:
@@ -70,53 +72,61 @@ def digits() -> Dataset:
 
 def npz(path: Path) -> Dataset:
     """A file with train_images, train_labels and optionally train_clean_labels, test_images, test_labels."""
-    arrays = _open(path)
-    train_images = _images(path, "train_images", _read(path, arrays, "train_images"))
-    train_labels = _labels(path, "train_labels", _read(path, arrays, "train_labels"), len(train_images))
+    arrays = _read(
+        path, ("train_images", "train_labels"), ("train_clean_labels", "test_images", "test_labels")
+    )
+    train_images = _images(path, "train_images", arrays["train_images"])
+    train_labels = _labels(path, "train_labels", arrays["train_labels"], len(train_images))
     num_classes = int(train_labels.max()) + 1
     if num_classes < 2:
         raise UserError(f"{path}: train_labels hold a single class; expected at least two")
 
-    clean_labels = None
-    if "train_clean_labels" in arrays:
-        key = "train_clean_labels"
-        clean_labels = _labels(path, key, _read(path, arrays, key), len(train_images), num_classes)
+    clean_labels = arrays.get("train_clean_labels")
+    if clean_labels is not None:
+        clean_labels = _labels(path, "train_clean_labels", clean_labels, len(train_images), num_classes)
 
     if ("test_images" in arrays) != ("test_labels" in arrays):
         raise UserError(f"{path}: expected test_images and test_labels together, found only one of them")
     test_images = test_labels = None
     if "test_images" in arrays:
-        test_images = _images(path, "test_images", _read(path, arrays, "test_images"))
+        test_images = _images(path, "test_images", arrays["test_images"])
         if (test_images.shape[1:], test_images.dtype) != (train_images.shape[1:], train_images.dtype):
             raise UserError(
                 f"{path}: each of test_images is {test_images.dtype} {list(test_images.shape[1:])}, "
                 f"of train_images {train_images.dtype} {list(train_images.shape[1:])}; expected the same"
             )
-        raw = _read(path, arrays, "test_labels")
-        test_labels = _labels(path, "test_labels", raw, len(test_images), num_classes)
+        test_labels = _labels(path, "test_labels", arrays["test_labels"], len(test_images), num_classes)
     return Dataset(train_images, train_labels, clean_labels, test_images, test_labels, num_classes)
 
 
-def _open(path: Path) -> np.lib.npyio.NpzFile:
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, NDArray]:
+    """The arrays of an npz file by name, without those of `optional` that it does not have."""
     try:
-        # Pickled content could run code when loaded.
-        arrays = np.load(path, allow_pickle=False)
+        # Opened here, so that it is closed here, whatever NumPy makes of it. Pickled content could run code.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise UserError(f"{path}: expected an npz archive of named arrays, got a single array")
+            for name in required:
+                if name not in archive:
+                    raise UserError(
+                        f"{path}: array {name!r} is missing; the file has {sorted(archive.files)}"
+                    )
+            return {name: _array(path, archive, name) for name in (*required, *optional) if name in archive}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path}: cannot be read as an npz file ({_one_line(error)})") from error
-    if not isinstance(arrays, np.lib.npyio.NpzFile):
-        raise UserError(f"{path}: expected an npz archive of named arrays, got a single array")
-    return arrays
 
 
-def _read(path: Path, arrays: np.lib.npyio.NpzFile, key: str) -> NDArray:
-    if key not in arrays:
-        raise UserError(f"{path}: array {key!r} is missing; the file has {sorted(arrays.files)}")
+def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray:
     try:
-        return arrays[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-        raise UserError(f"{path}: array {key!r} cannot be read ({_one_line(error)})") from error
+        return archive[name]
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: array {name!r} cannot be read ({_one_line(error)})") from error
 
 
 def _images(path: Path, key: str, images: NDArray) -> Images:

@@ -1,0 +1,84 @@
+import dataclasses
+
+import pytest
+import tyro
+
+from experiments import config, methods
+from experiments.__main__ import Command
+from experiments.errors import UserError
+
+
+def parse(*args):
+    return tyro.cli(Command, args=list(args))
+
+
+def test_train_flags_reach_their_fields():
+    command = parse(
+        "train", "--dataset", "npz:x.npz", "--noise", "pair", "--noise-rate", "0.3", "--model", "cnn",
+        "--epochs", "7", "--seeds", "2", "--method", "phuber_cross_entropy",
+        "--phuber-cross-entropy.tau", "2",
+    )  # fmt: skip
+    experiment = command.experiment
+    assert (experiment.data.dataset, experiment.data.noise, experiment.data.noise_rate) == (
+        "npz:x.npz",
+        "pair",
+        0.3,
+    )
+    assert (experiment.model.model, experiment.optimization.epochs, experiment.seeds) == ("cnn", 7, 2)
+    assert config.hyperparameters_of(command.method, experiment) == {"tau": 2.0}
+
+
+def test_compare_takes_several_methods():
+    command = parse("compare", "--methods", "cross_entropy", "mean_absolute_error", "--seeds", "5")
+    assert command.methods == ("cross_entropy", "mean_absolute_error")
+    assert command.experiment.seeds == 5
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_a_saved_config_is_read_back(method):
+    experiment = parse("train", "--noise", "pair", "--noise-rate", "0.3", "--width", "32").experiment
+    record = config.as_record(method, experiment)
+    read_method, read_experiment = config.from_record(record)
+    assert read_method == method
+    assert config.as_record(read_method, read_experiment) == record
+
+
+def test_only_the_methods_own_hyperparameters_are_saved():
+    experiment = parse("train", "--generalized-cross-entropy.q", "0.5").experiment
+    assert config.as_record("cross_entropy", experiment)["hyperparameters"] == {}
+    assert config.as_record("generalized_cross_entropy", experiment)["hyperparameters"] == {"q": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--noise", "symmetric"], "--noise symmetric needs --noise-rate"),
+        (["--noise-rate", "0.2"], "has no effect with --noise none"),
+        (["--noise", "pair", "--noise-rate", "1.5"], "--noise-rate must be from 0 to 1, got 1.5"),
+        (["--noise", "pair", "--noise-rate", "nan"], "--noise-rate must be"),
+        (["--validation-fraction", "1"], "--validation-fraction must be"),
+        (["--select", "validation"], "--select validation needs --validation-fraction"),
+        (["--epochs", "0"], "--epochs must be at least 1, got 0"),
+        (["--batch-size", "-1"], "--batch-size must be"),
+        (["--learning-rate", "0"], "--learning-rate must be above 0"),
+        (["--learning-rate", "nan"], "--learning-rate must be"),
+        (["--momentum", "1"], "--momentum must be"),
+        (["--weight-decay", "-1e-4"], "--weight-decay must be"),
+        (["--gradient-norm-clip", "0"], "--gradient-norm-clip must be"),
+        (["--seeds", "0"], "--seeds must be"),
+        (["--first-seed", "-1"], "--first-seed must be"),
+        (["--checkpoint-every", "0"], "--checkpoint-every must be"),
+        (["--width", "4"], "--width must be"),
+    ],
+)
+def test_values_out_of_range_name_the_flag(flags, said):
+    with pytest.raises(UserError, match=said):
+        config.check(parse("train", *flags).experiment)
+
+
+def test_default_run_folders_differ_where_the_experiment_does():
+    experiment = parse("train").experiment
+    noisy = dataclasses.replace(experiment, data=config.Data(noise="pair", noise_rate=0.3))
+    assert str(config.default_run_dir(experiment, "cross_entropy")) == "runs/digits-cross_entropy"
+    assert str(config.default_run_dir(noisy, "cross_entropy")) == "runs/digits-pair-0.3-cross_entropy"
+    assert str(config.default_run_dir(noisy)) == "runs/digits-pair-0.3-compare"

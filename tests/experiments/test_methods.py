@@ -1,0 +1,49 @@
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments import methods
+from experiments.errors import UserError
+from noisy_optax import losses
+
+SETTING = methods.Setting(
+    num_classes=3, epochs=2, steps_per_epoch=5, learning_rate=optax.constant_schedule(0.1)
+)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_is_a_working_pair(name):
+    method = methods.build(name, SETTING, {})
+    state = method.loss.init()
+    logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1])
+    state = method.loss.update(state, logits, labels)
+    assert method.loss.value(state, logits, labels).shape == (1,)
+    gradient = {"w": jnp.ones(2)}
+    updates, _ = method.transformation.update(gradient, method.transformation.init(gradient), gradient)
+    assert updates["w"].shape == (2,)
+
+
+def test_hyperparameters_arrive():
+    logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([2])
+    loss = methods.build("phuber_cross_entropy", SETTING, {"tau": 2.0}).loss
+    expected = losses.phuber_cross_entropy(logits, labels, tau=2.0)
+    np.testing.assert_array_equal(loss.value(loss.init(), logits, labels), expected)
+
+
+def test_flags_are_the_keyword_arguments_with_their_defaults():
+    flags = methods.flags_of(methods.phuber_generalized_cross_entropy)
+    assert (flags().q, flags().tau) == (0.7, 10.0)
+    assert methods.flags_of(methods.cross_entropy) is None
+
+
+def test_a_value_out_of_range_is_the_users_error():
+    with pytest.raises(
+        UserError, match=r"--method generalized_cross_entropy: q must be in \(0.0, 1.0\], got 2"
+    ):
+        methods.build("generalized_cross_entropy", SETTING, {"q": 2.0})
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(UserError, match="no method is called 'ce'; the methods are cross_entropy, "):
+        methods.by_name("ce")

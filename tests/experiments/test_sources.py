@@ -1,0 +1,151 @@
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from experiments.data import sources
+from experiments.errors import UserError
+
+
+def test_digits_are_split_as_the_reference_protocol_says():
+    dataset = sources.digits()
+    assert dataset.train_images.shape == (1347, 8, 8, 1)
+    assert dataset.test_images.shape == (450, 8, 8, 1)
+    assert (dataset.train_images.min(), dataset.train_images.max()) == (0.0, 1.0)
+    # Stratified: every class has its share of 450 / 1797 of the test set, rounded.
+    share = np.bincount(load_digits().target) * 450 / 1797
+    assert np.abs(np.bincount(dataset.test_labels) - share).max() <= 1
+
+
+def test_npz_arrays_come_back(tiny_npz, tiny_arrays):
+    dataset = sources.load(f"npz:{tiny_npz}")
+    for name, array in tiny_arrays.items():
+        np.testing.assert_array_equal(getattr(dataset, name), array)
+    assert dataset.num_classes == 3
+
+
+def test_test_set_and_clean_labels_are_optional(tmp_path, tiny_arrays):
+    path = tmp_path / "few.npz"
+    np.savez(path, train_images=tiny_arrays["train_images"], train_labels=tiny_arrays["train_labels"])
+    dataset = sources.npz(path)
+    assert (dataset.train_clean_labels, dataset.test_images, dataset.test_labels) == (None, None, None)
+
+
+def test_flat_float64_features_become_float32(tmp_path):
+    path = tmp_path / "flat.npz"
+    np.savez(path, train_images=np.ones((4, 5)), train_labels=np.array([0, 1, 0, 1], np.uint8))
+    dataset = sources.npz(path)
+    assert dataset.train_images.dtype == np.float32
+    assert dataset.train_labels.dtype == np.int32
+
+
+def _with(name, value):
+    return lambda arrays: {**arrays, name: value(arrays[name]) if callable(value) else value}
+
+
+def _without(*names):
+    return lambda arrays: {key: value for key, value in arrays.items() if key not in names}
+
+
+def _set(index, value):
+    def change(array):
+        array = array.copy()
+        array[index] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_without("train_images"), "array 'train_images' is missing; the file has"),
+        (_without("train_labels"), "array 'train_labels' is missing"),
+        (_without("test_labels"), "expected test_images and test_labels together"),
+        (_without("test_images"), "expected test_images and test_labels together"),
+        (_with("train_images", np.zeros((60, 4, 4))), r"must be \[N, H, W, C\] or \[N, D\], got shape \[60"),
+        (_with("train_images", np.zeros((0, 4))), r"must be \[N, H, W, C\] or \[N, D\], got shape \[0, 4\]"),
+        (_with("train_images", np.zeros((60, 4), int)), "must be uint8 .0 to 255. or floating, got int64"),
+        (_with("train_images", np.full((60, 4), np.nan)), "not a finite float32 at index 0"),
+        (_with("train_images", np.full((60, 4), 1e300)), "not a finite float32 at index 0"),
+        (_with("train_labels", lambda y: y.astype(float)), "train_labels must be integers, got float64"),
+        (_with("train_labels", lambda y: np.eye(3, dtype=int)[y]), "one-hot labels are not supported"),
+        (_with("train_labels", lambda y: y[:-1]), "train_labels has 59 entries for 60 images"),
+        (_with("train_labels", _set(7, -1)), "train_labels must be in .*, got -1 at index 7"),
+        (_with("train_labels", np.zeros(60, int)), "hold a single class"),
+        (_with("train_clean_labels", _set(5, 3)), r"clean_labels must be in \[0, 3\), got 3 at index 5"),
+        (_with("test_labels", _set(2, 9)), r"test_labels must be in \[0, 3\), got 9 at index 2"),
+        (_with("test_images", np.zeros((30, 5, 4, 1), np.uint8)), "train_images uint8 .4, 4, 1.; expected"),
+        (_with("test_images", np.zeros((30, 4, 4, 1), np.float32)), "expected the same"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+def test_wrong_arrays_are_named(tmp_path, tiny_arrays, change, said):
+    path = tmp_path / "wrong.npz"
+    np.savez(path, **change(tiny_arrays))
+    with pytest.raises(UserError, match=said) as raised:
+        sources.npz(path)
+    assert str(raised.value).startswith(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def _bytes_of(write):
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getvalue()
+
+
+WHOLE = _bytes_of(lambda f: np.savez(f, train_images=np.ones((60, 4)), train_labels=np.arange(60) % 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "cannot be read as an npz file"),
+        (b"not an archive", "cannot be read as an npz file"),
+        (WHOLE[: len(WHOLE) // 2], "cannot be read as an npz file"),
+        (WHOLE[:200] + b"\xff" * 100 + WHOLE[300:], "array 'train_images' cannot be read"),
+        (_bytes_of(lambda f: np.save(f, np.ones(3))), "expected an npz archive of named arrays"),
+    ],
+)  # fmt: skip
+def test_damaged_files_are_named(tmp_path, content, said):
+    path = tmp_path / "damaged.npz"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said) as raised:
+        sources.npz(path)
+    assert str(raised.value).startswith(str(path))
+
+
+def test_pickled_content_is_never_loaded(tmp_path):
+    path = tmp_path / "pickled.npz"
+    np.savez(path, train_images=np.array([{"a": 1}], dtype=object), train_labels=np.zeros(1, int))
+    with pytest.raises(UserError, match=r"'train_images' cannot be read .*pickle"):
+        sources.npz(path)
+
+
+def test_an_archive_of_something_else(tmp_path):
+    path = tmp_path / "other.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(UserError, match="'train_images' is missing"):
+        sources.npz(path)
+
+
+def test_a_missing_file_and_an_unknown_name(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        sources.load(f"npz:{tmp_path / 'nowhere.npz'}")
+    with pytest.raises(UserError, match="--dataset 'mnits' is not known; expected digits or npz:FILE"):
+        sources.load("mnits")
+
+
+def test_images_to_predict_with_and_without_labels(tmp_path, tiny_npz, tiny_arrays):
+    images, labels = sources.load_images(f"npz:{tiny_npz}")
+    np.testing.assert_array_equal(images, tiny_arrays["test_images"])
+    np.testing.assert_array_equal(labels, tiny_arrays["test_labels"])
+    path = tmp_path / "new.npz"
+    np.savez(path, images=tiny_arrays["test_images"])
+    images, labels = sources.load_images(str(path))
+    np.testing.assert_array_equal(images, tiny_arrays["test_images"])
+    assert labels is None

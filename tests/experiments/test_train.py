@@ -1,0 +1,317 @@
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import checkpoint, run_folder, train
+from experiments.config import Data, Experiment, Model, Optimization
+from experiments.data import sources
+from experiments.errors import UserError
+from experiments.progress import Progress
+
+FILES = {"config.json", "metrics.jsonl", "summary.json", "curves.png", "checkpoints"}
+
+
+def experiment(path, **changes):
+    defaults = {
+        "data": Data(dataset=f"npz:{path}"),
+        "model": Model(width=16),
+        "optimization": Optimization(epochs=4, batch_size=8),
+        "checkpoint_every": 1,
+    }
+    return Experiment(**{**defaults, **changes})
+
+
+def shipped(run_dir, tiny):
+    """The newest checkpoint of a run on the tiny data."""
+    dataset = sources.load(tiny.data.dataset)
+    examples = round(len(dataset.train_images) * (1 - tiny.data.validation_fraction))
+    parts = train.assemble("cross_entropy", tiny, dataset.train_images.shape[1:], 3, examples)
+    inputs = train.measure_inputs(dataset.train_images, standardize=False)
+    expected = jax.eval_shape(lambda: train.initial_run(parts, tiny, inputs))
+    checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True)
+    return checkpoints.restore(checkpoint.abstract(expected))
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny_npz):
+    """A finished run of `experiment(tiny_npz)`; tests that change it take a copy."""
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    train.train("cross_entropy", experiment(tiny_npz), run_dir, Progress(Console(quiet=True)))
+    return run_dir
+
+
+@pytest.fixture
+def run_dir(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_a_run_leaves_its_files_behind(finished):
+    assert {path.name for path in finished.iterdir()} == FILES
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert set(lines[0]) == {
+        "epoch", "train_loss", "train_accuracy", "train_clean_accuracy", "memorised", "test_accuracy",
+        "test_recall",
+    }  # fmt: skip
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["last"]["per_seed"] == lines[-1]["test_accuracy"]
+    assert summary["realised_noise"]["rate"] == pytest.approx([0.1])
+    assert summary["provenance"]["jax"] == jax.__version__
+    assert summary["config"]["resolved"]["train_examples"] == 60
+
+
+def test_the_same_command_again_trains_nothing(run_dir, tiny_npz, quiet, monkeypatch):
+    monkeypatch.setattr(train, "compile_loops", None)
+    before = (run_dir / "summary.json").read_bytes()
+    train.train("cross_entropy", experiment(tiny_npz), run_dir, quiet)
+    assert (run_dir / "summary.json").read_bytes() == before
+
+
+def test_seeds_side_by_side_are_the_seeds_alone(tmp_path, tiny_npz, quiet):
+    together = train.train("cross_entropy", experiment(tiny_npz, seeds=3), tmp_path / "together", quiet)
+    alone = train.train(
+        "cross_entropy", experiment(tiny_npz, seeds=1, first_seed=1), tmp_path / "alone", quiet
+    )
+    assert together["last"]["per_seed"][1] == alone["last"]["per_seed"][0]
+    _, (state, *_) = shipped(tmp_path / "together", experiment(tiny_npz, seeds=3))
+    _, (single, *_) = shipped(tmp_path / "alone", experiment(tiny_npz, seeds=1))
+    # Not bit for bit: a batched matrix product may add up in another order.
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a[1], b[0], rtol=2e-4, atol=2e-6), state.params, single.params
+    )
+
+
+def test_clean_labels_do_not_reach_the_parameters(tmp_path, tiny_npz, tiny_arrays, quiet):
+    other = tmp_path / "other.npz"
+    np.savez(other, **{**tiny_arrays, "train_clean_labels": (tiny_arrays["train_clean_labels"] + 1) % 3})
+    runs = []
+    for path in (tiny_npz, other):
+        train.train("cross_entropy", experiment(path), tmp_path / path.stem, quiet)
+        runs.append(shipped(tmp_path / path.stem, experiment(path))[1].state.params)
+    assert_same(*runs)
+
+
+def test_one_epoch_is_the_protocol_in_numpy(tiny_npz):
+    """Momentum, weight decay, norm clip, schedule and initial state against a second implementation."""
+    optimization = Optimization(
+        epochs=3, batch_size=8, learning_rate=0.3, gradient_norm_clip=0.5, weight_decay=0.02
+    )
+    tiny = experiment(tiny_npz, optimization=optimization)
+    dataset = sources.load(tiny.data.dataset)
+    parts = train.assemble("cross_entropy", tiny, (4, 4, 1), 3, 60)
+    inputs = train.measure_inputs(dataset.train_images, standardize=False)
+    state = train.initial_run(parts, tiny, inputs).state
+    run_epoch, _ = train.compile_loops(parts, tiny)
+
+    def weights(params):
+        layers = [*(params["hidden"][i] for i in range(2)), params["head"]]
+        return [
+            np.asarray(layer[name][...], np.float64)[0] for layer in layers for name in ("kernel", "bias")
+        ]
+
+    w = weights(state.params)
+    velocity = [np.zeros_like(x) for x in w]
+    x_all, y_all = dataset.train_images.reshape(60, -1) / 255.0, dataset.train_labels
+    given = jnp.asarray(y_all)[None]
+    norms = []
+    for epoch in range(2):
+        key = jax.random.split(jax.random.key(epoch), 1)
+        state, batches = run_epoch(state, inputs, jnp.asarray(dataset.train_images), given, key)
+        rate = 0.3 * 0.5 * (1 + math.cos(math.pi * epoch / 3))
+        indices = np.asarray(batches.indices[0])
+        assert indices.shape == (7, 8)
+        assert len(set(indices.ravel().tolist())) == 56
+        for step, batch in enumerate(indices):
+            x, y = x_all[batch], y_all[batch]
+            h1 = np.maximum(x @ w[0] + w[1], 0)
+            h2 = np.maximum(h1 @ w[2] + w[3], 0)
+            z = h2 @ w[4] + w[5]
+            p = np.exp(z - z.max(1, keepdims=True))
+            p /= p.sum(1, keepdims=True)
+            np.testing.assert_allclose(batches.loss[0, step], -np.log(p[range(8), y]).mean(), rtol=1e-4)
+            dz = (p - np.eye(3)[y]) / 8
+            dh2 = dz @ w[4].T * (h2 > 0)
+            dh1 = dh2 @ w[2].T * (h1 > 0)
+            gradient = [x.T @ dh1, dh1.sum(0), h1.T @ dh2, dh2.sum(0), h2.T @ dz, dz.sum(0)]
+            norms.append(math.sqrt(sum((g**2).sum() for g in gradient)))
+            scale = min(1.0, 0.5 / norms[-1])
+            velocity = [0.9 * v + scale * g + 0.02 * x for v, g, x in zip(velocity, gradient, w, strict=True)]
+            w = [x - rate * v for x, v in zip(w, velocity, strict=True)]
+    # The norm clip is tested only if it acts in some steps and not in others.
+    assert min(norms) < 0.5 < max(norms)
+    for ours, theirs in zip(weights(state.params), w, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_selection_keeps_the_epoch_that_is_best_on_held_out_given_labels(tmp_path, tiny_npz, quiet):
+    tiny = experiment(
+        tiny_npz,
+        data=Data(dataset=f"npz:{tiny_npz}", validation_fraction=0.2),
+        optimization=Optimization(epochs=4, batch_size=8, learning_rate=3.0),
+        select="validation",
+        seeds=2,
+    )
+    train.train("cross_entropy", tiny, tmp_path / "run", quiet)
+    history = run_folder.read_metrics(tmp_path / "run", 4)
+    _, run = shipped(tmp_path / "run", tiny)
+    best = np.max([epoch["validation_accuracy"] for epoch in history], axis=0)
+    np.testing.assert_allclose(run.selected.accuracy, best, rtol=1e-6)
+    assert run_folder.read_config(tmp_path / "run")["resolved"]["train_examples"] == 48
+
+
+def test_standardize_centres_and_scales_each_channel():
+    images = np.random.default_rng(0).integers(0, 255, (50, 4, 4, 3)).astype(np.uint8)
+    images[..., 1] = 7
+    inputs = train.measure_inputs(images, standardize=True)
+    seen = np.asarray(train.prepare(inputs, jnp.asarray(images)))
+    np.testing.assert_allclose(seen.mean((0, 1, 2)), [0, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(seen.std((0, 1, 2)), [1, 0, 1], atol=1e-5)
+
+
+def test_bytes_become_fractions_and_floats_stay():
+    images = np.array([[0, 51, 255]], np.uint8)
+    np.testing.assert_allclose(
+        train.prepare(train.measure_inputs(images, standardize=False), images), [[0, 0.2, 1]], rtol=1e-6
+    )
+    features = np.array([[-3.0, 7.0]], np.float32)
+    seen = train.prepare(train.measure_inputs(features, standardize=False), features)
+    np.testing.assert_array_equal(seen, features)
+
+
+def test_another_configuration_is_refused_by_field(finished, tiny_npz, quiet):
+    longer = experiment(tiny_npz, optimization=Optimization(epochs=5, batch_size=8))
+    with pytest.raises(UserError, match=r"optimization\.epochs is 4 there, 5 here"):
+        train.train("cross_entropy", longer, finished, quiet)
+    with pytest.raises(UserError, match="method is cross_entropy there, mean_absolute_error here"):
+        train.train("mean_absolute_error", experiment(tiny_npz), finished, quiet)
+
+
+def test_changed_data_is_another_configuration(finished, tmp_path, tiny_arrays, quiet):
+    changed = tmp_path / "changed.npz"
+    np.savez(changed, **{**tiny_arrays, "train_labels": tiny_arrays["train_clean_labels"]})
+    with pytest.raises(UserError, match=r"resolved\.data_hash is"):
+        train.train("cross_entropy", experiment(changed), finished, quiet)
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path, tiny_npz, quiet):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"is not empty and has no config\.json"):
+        train.train("cross_entropy", experiment(tiny_npz), tmp_path, quiet)
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt"}
+
+
+def test_a_batch_larger_than_the_data(tmp_path, tiny_npz, quiet):
+    large = experiment(tiny_npz, optimization=Optimization(batch_size=61))
+    with pytest.raises(UserError, match="--batch-size 61 is more than the 60 training examples"):
+        train.train("cross_entropy", large, tmp_path / "run", quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_divergence_is_reported(tmp_path, tiny_npz, quiet, monkeypatch):
+    said = []
+    monkeypatch.setattr(quiet, "say", said.append)
+    wild = experiment(
+        tiny_npz,
+        optimization=Optimization(epochs=2, batch_size=8, learning_rate=1e30, gradient_norm_clip=1e30),
+    )
+    train.train("cross_entropy", wild, tmp_path / "run", quiet)
+    assert any("training loss of seed 0 is not finite" in line for line in said)
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["train_loss"] == [
+        None
+    ]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove"])
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(finished, run_dir, tiny_npz, quiet, damage):
+    tiny = experiment(tiny_npz)
+    (run_dir / "summary.json").unlink()
+    for file in (run_dir / "checkpoints" / "4").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:10]) if damage == "truncate" else file.unlink()
+    with pytest.warns(UserWarning, match="damaged checkpoint skipped"):
+        train.train("cross_entropy", tiny, run_dir, quiet)
+    assert_same(shipped(run_dir, tiny), shipped(finished, tiny))
+    assert (run_dir / "metrics.jsonl").read_text() == (finished / "metrics.jsonl").read_text()
+
+
+def test_nothing_but_damaged_checkpoints_is_an_error(run_dir, tiny_npz, quiet):
+    (run_dir / "summary.json").unlink()
+    for file in (run_dir / "checkpoints").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    with (
+        pytest.warns(UserWarning, match="damaged checkpoint skipped"),
+        pytest.raises(UserError, match="no checkpoint can be read; delete the run folder"),
+    ):
+        train.train("cross_entropy", experiment(tiny_npz), run_dir, quiet)
+
+
+def test_a_run_killed_three_times_ends_in_the_same_bits(tmp_path, tiny_npz, quiet):
+    """Before the first checkpoint, between two, and while one is being written."""
+    tiny = experiment(
+        tiny_npz,
+        data=Data(dataset=f"npz:{tiny_npz}", validation_fraction=0.2),
+        model=Model(width=16, norm="batch"),
+        optimization=Optimization(epochs=60, batch_size=8),
+        select="validation",
+        checkpoint_every=10,
+        seeds=2,
+    )
+    flags = (
+        f"--dataset npz:{tiny_npz} --validation-fraction 0.2 --width 16 --norm batch "
+        f"--epochs 60 --batch-size 8 --select validation --checkpoint-every 10 --seeds 2"
+    ).split()
+    run_dir = tmp_path / "killed"
+    command = [sys.executable, "-m", "experiments", "train", *flags, "--run-dir", str(run_dir)]
+    # Five processes compile the same program: let them share it.
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def epochs_done():
+        path = run_dir / "metrics.jsonl"
+        return path.read_text().count("\n") if path.exists() else 0
+
+    def unfinished_checkpoints():
+        return list((run_dir / "checkpoints").glob("*tmp*"))
+
+    def kill_when(condition):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+        deadline = time.monotonic() + 120
+        while not condition() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        assert process.poll() is None, "the run ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    kill_when(lambda: epochs_done() >= 3)
+    assert epochs_done() < 10
+    kill_when(lambda: epochs_done() >= 13)
+    kill_when(lambda: epochs_done() >= 20 and unfinished_checkpoints())
+    assert unfinished_checkpoints(), "killed too late to leave a half-written checkpoint"
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+
+    train.train("cross_entropy", tiny, tmp_path / "whole", quiet)
+    epoch, killed = shipped(run_dir, tiny)
+    assert epoch == 60
+    assert_same(killed, shipped(tmp_path / "whole", tiny)[1])
+    assert (run_dir / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+    assert not unfinished_checkpoints()
+    assert {path.name for path in run_dir.iterdir()} == FILES
