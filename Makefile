@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit slow format clean
+.PHONY: help demo test lint types unit slow results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -37,6 +37,19 @@ unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
 
 slow: $(VENV)/installed      ## the tests that take minutes each
 	$(RUN) -m pytest -m slow
+
+CELLS := none symmetric-0.2 symmetric-0.4 symmetric-0.6 pair-0.3
+METHODS := cross_entropy mean_absolute_error generalized_cross_entropy phuber_cross_entropy \
+  phuber_cross_entropy:tau=2 phuber_generalized_cross_entropy
+
+results: $(VENV)/installed   ## measure experiments/results anew, ten minutes
+	@set -e; for cell in $(CELLS); do \
+	  noise=$${cell%-*}; rate=; [ $$noise = none ] || rate="--noise-rate $${cell#*-}"; \
+	  $(RUN) -m experiments compare --methods $(METHODS) --seeds 10 --run-dir runs/results/$$cell \
+	    --noise $$noise $$rate; \
+	  cp runs/results/$$cell/summary.json experiments/results/digits/$$cell.json; \
+	done
+	$(RUN) -m experiments tables
 
 format: $(VENV)/installed    ## rewrite the code in the house style
 	$(RUN) -m ruff check --fix .

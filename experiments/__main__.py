@@ -1,5 +1,6 @@
 """Train and compare classifiers on noisy labels, and predict with them, from the command line."""
 
+import os
 import sys
 import warnings
 from typing import Annotated
@@ -8,7 +9,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import config
+from experiments import config, tables
 from experiments.compare import compare, percent
 from experiments.errors import UserError
 from experiments.predict import predict
@@ -19,6 +20,7 @@ Command = (
     Annotated[config.Train, subcommand("train")]
     | Annotated[config.Compare, subcommand("compare")]
     | Annotated[config.Predict, subcommand("predict")]
+    | Annotated[config.Tables, subcommand("tables")]
 )
 
 
@@ -30,8 +32,8 @@ def main(args: list[str] | None = None) -> int:
         errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
 
     warnings.showwarning = show_warning
-    command = tyro.cli(Command, args=args, prog="python -m experiments", description=__doc__)
     try:
+        command = tyro.cli(Command, args=args, prog="python -m experiments", description=__doc__)
         run(command, console)
     except UserError as error:
         errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
@@ -39,10 +41,14 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         errors.print("interrupted; the same command resumes at the last checkpoint")
         return 130
+    except BrokenPipeError:
+        # Whoever read our output, `head` say, has seen enough; nothing is left to say or to flush.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 1
     return 0
 
 
-def run(command: config.Train | config.Compare | config.Predict, console: Console) -> None:
+def run(command: config.Train | config.Compare | config.Predict | config.Tables, console: Console) -> None:
     """Carries out a parsed command."""
     progress = Progress(console)
     match command:
@@ -57,6 +63,9 @@ def run(command: config.Train | config.Compare | config.Predict, console: Consol
             compare(methods, experiment, run_dir or config.default_run_dir(experiment), console)
         case config.Predict(run_dir, data, output):
             predict(run_dir, data, output, progress)
+        case config.Tables():
+            for path in tables.write():
+                progress.say(f"written {path}")
 
 
 if __name__ == "__main__":

@@ -19,12 +19,13 @@ def compare(
     if not names or len(set(names)) < len(names):
         raise UserError(f"--methods must be one or more different methods, got {' '.join(names) or 'none'}")
     for name in names:
-        methods.by_name(name)
+        methods.parse(name)
     progress = Progress(console)
     summaries, histories = {}, {}
     for name in names:
-        summaries[name] = train(name, experiment, run_dir / name, progress)
-        histories[name] = run_folder.read_metrics(run_dir / name, summaries[name]["epochs"])
+        folder = run_dir / config.folder_name(name)
+        summaries[name] = train(name, experiment, folder, progress)
+        histories[name] = run_folder.read_metrics(folder, summaries[name]["epochs"])
 
     result = collect(summaries)
     console.print(table(result))

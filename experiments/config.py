@@ -11,7 +11,9 @@ from experiments.errors import UserError
 
 # Spread over the flags of its owner instead of getting a prefix of its own.
 _flat = arg(name="")
-_method_names = ", ".join(methods.names())
+_methods_help = (
+    f"NAME or NAME:KEY=VALUE,... with hyper-parameters; the names are {', '.join(methods.names())}."
+)
 
 # One group of flags per method that has hyper-parameters, e.g. `--phuber-cross-entropy.tau`.
 Hyperparameters = dataclasses.make_dataclass(
@@ -101,7 +103,7 @@ class Train:
     """Train one method; the same command again resumes where it was interrupted."""
 
     experiment: Annotated[Experiment, _flat] = Experiment()
-    method: Annotated[str, arg(help=f"One of {_method_names}.")] = "cross_entropy"
+    method: Annotated[str, arg(help=_methods_help)] = "cross_entropy"
     run_dir: Path | None = None
     """Where the results go; by default runs/ and a name made of data set, noise and method."""
 
@@ -111,7 +113,7 @@ class Compare:
     """Train several methods on the same data, noise and seeds, and tabulate them."""
 
     experiment: Annotated[Experiment, _flat] = Experiment(seeds=3)
-    methods: Annotated[tuple[str, ...], arg(help=f"Some of {_method_names}.")] = tuple(methods.names())
+    methods: Annotated[tuple[str, ...], arg(help=f"One or more, {_methods_help}")] = tuple(methods.names())
     run_dir: Path | None = None
     """Where the results go, one folder per method; by default runs/ and a name made of data set and noise."""
 
@@ -126,6 +128,11 @@ class Predict:
     """`digits` (its test part), or `npz:FILE` or just FILE, with an array `images` or `test_images`."""
     output: Path | None = None
     """FILE.csv (index, label, probability) or FILE.npz (labels, probabilities); RUN/predictions.csv."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """Rewrite the tables in README.md and experiments/results from the results committed there."""
 
 
 def check(experiment: Experiment) -> None:
@@ -175,15 +182,17 @@ def check(experiment: Experiment) -> None:
 
 
 def hyperparameters_of(method: str, experiment: Experiment) -> dict[str, Any]:
-    """The hyper-parameters of one method, by name."""
-    flags = getattr(experiment.hyperparameters, methods.by_name(method).__name__, None)
-    return {} if flags is None else dataclasses.asdict(flags)
+    """The hyper-parameters of one method: those in its own name before those of the flags."""
+    name, own = methods.parse(method)
+    flags = getattr(experiment.hyperparameters, name, None)
+    return {} if flags is None else {**dataclasses.asdict(flags), **own}
 
 
 def as_record(method: str, experiment: Experiment) -> dict[str, Any]:
     """The configuration of a run as it is saved: only what the run depends on."""
     record = dataclasses.asdict(experiment)
-    return {"method": method, **record, "hyperparameters": hyperparameters_of(method, experiment)}
+    name, _ = methods.parse(method)
+    return {"method": name, **record, "hyperparameters": hyperparameters_of(method, experiment)}
 
 
 def from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
@@ -207,4 +216,9 @@ def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
     data = experiment.data
     dataset = Path(data.dataset.removeprefix("npz:")).stem
     noise = [] if data.noise == "none" else [data.noise, str(data.noise_rate)]
-    return Path("runs") / "-".join([dataset, *noise, *([method] if method else ["compare"])])
+    return Path("runs") / "-".join([dataset, *noise, folder_name(method) if method else "compare"])
+
+
+def folder_name(method: str) -> str:
+    """`name:key=value` without the characters that some file systems refuse."""
+    return method.replace(":", "-").replace(",", "-")

@@ -99,6 +99,30 @@ def by_name(name: str) -> Callable[..., Method]:
     raise UserError(f"no method is called {name!r}; the methods are {', '.join(names())}")
 
 
+def parse(spec: str) -> tuple[str, dict[str, Any]]:
+    """Name and hyper-parameters of `name` or `name:key=value,key=value`.
+
+    >>> parse("phuber_cross_entropy:tau=2")
+    ('phuber_cross_entropy', {'tau': 2.0})
+    """
+    name, _, changes = spec.partition(":")
+    flags = flags_of(by_name(name))
+    defaults = dataclasses.asdict(flags()) if flags else {}
+    hyperparameters = {}
+    for change in filter(None, changes.split(",")):
+        key, _, value = change.partition("=")
+        if key not in defaults:
+            known = ", ".join(defaults) or "none"
+            raise UserError(f"{spec}: {name} has no hyper-parameter {key!r}; it has {known}")
+        try:
+            hyperparameters[key] = type(defaults[key])(value)
+        except ValueError:
+            raise UserError(
+                f"{spec}: {key} must be a {type(defaults[key]).__name__}, got {value!r}"
+            ) from None
+    return name, hyperparameters
+
+
 def flags_of(method: Callable[..., Method]) -> type | None:
     """A dataclass of the method's hyper-parameters with their defaults, or None if it has none."""
     fields = [

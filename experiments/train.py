@@ -208,7 +208,8 @@ def assemble(
         return by_epoch(jnp.asarray(step // steps_per_epoch, jnp.float32))
 
     setting = methods.Setting(num_classes, optimization.epochs, steps_per_epoch, learning_rate)
-    chosen = methods.build(method, setting, config.hyperparameters_of(method, experiment))
+    name, _ = methods.parse(method)
+    chosen = methods.build(name, setting, config.hyperparameters_of(method, experiment))
     optimizer = optax.chain(
         chosen.transformation,
         optax.clip_by_global_norm(optimization.gradient_norm_clip),

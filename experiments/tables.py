@@ -1,0 +1,118 @@
+"""The tables in README.md and experiments/results, made from the measured results committed there."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from experiments import run_folder
+from experiments.compare import percent
+from experiments.errors import UserError
+
+RESULTS = Path(__file__).parent / "results" / "digits"
+README = Path(__file__).parent.parent / "README.md"
+
+# Column heading -> result file. `make results` measures them.
+CELLS = {
+    "clean": "none",
+    "symmetric 20 %": "symmetric-0.2",
+    "symmetric 40 %": "symmetric-0.4",
+    "symmetric 60 %": "symmetric-0.6",
+    "pair 30 %": "pair-0.3",
+}
+
+# What published.json calls our methods and cells.
+_PUBLISHED_METHODS = {
+    "cross_entropy": "cross entropy",
+    "mean_absolute_error": "MAE (1-p)",
+    "generalized_cross_entropy": "GCE q=0.7",
+    "phuber_cross_entropy": "PHuber-CE tau=10",
+    "phuber_cross_entropy:tau=2": "PHuber-CE tau=2",
+}
+_PUBLISHED_CELLS = {
+    "none": "sym0.0",
+    "symmetric-0.2": "sym0.2",
+    "symmetric-0.4": "sym0.4",
+    "symmetric-0.6": "sym0.6",
+    "pair-0.3": "pair0.3",
+}
+
+
+def write() -> list[Path]:
+    """Rewrites the tables from the result files; returns the files that hold them."""
+    pages = {README: readme(README.read_text()), RESULTS / "README.md": results_page()}
+    for path, text in pages.items():
+        path.write_text(text)
+    return list(pages)
+
+
+def readme(text: str) -> str:
+    """README.md with a new table between its markers."""
+    start, end = "<!-- digits table -->\n", "<!-- end of digits table -->"
+    before, found_start, rest = text.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not (found_start and found_end):
+        raise UserError(f"{README}: the markers {start.strip()} and {end} are missing")
+    return before + start + accuracies(load()) + end + after
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """The measured results by file name."""
+    return {name: run_folder.read_json(RESULTS / f"{name}.json") for name in CELLS.values()}
+
+
+def accuracies(results: dict[str, dict[str, Any]]) -> str:
+    """Mean and standard deviation over seeds of every method in every cell, in percent."""
+    methods = next(iter(results.values()))["methods"]
+    rows = [["method", *CELLS], ["---"] + ["---:"] * len(CELLS)]
+    for method in methods:
+        spreads = (results[file]["methods"][method]["last_10_mean"] for file in CELLS.values())
+        rows.append([f"`{method}`", *map(percent, spreads)])
+    return _markdown(rows)
+
+
+def against_published(results: dict[str, dict[str, Any]], published: dict[str, Any]) -> str:
+    """Our accuracy beside that of the papers' code, and whether it is level with it."""
+    rows = [["noise", "method", "ours", "published code", "level from", "level"], ["---"] * 2 + ["---:"] * 4]
+    for heading, file in CELLS.items():
+        for method, name in _PUBLISHED_METHODS.items():
+            ours = results[file]["methods"][method]["last_10_mean"]
+            mean, sd, _ = published["results"][_PUBLISHED_CELLS[file]][name]
+            least = level_from(mean, sd, 3, 100 * ours["sd"], len(ours["per_seed"]))
+            level = "yes" if 100 * ours["mean"] >= least else "no"
+            rows.append(
+                [heading, f"`{method}`", percent(ours), f"{mean:.2f} ± {sd:.2f}", f"{least:.2f}", level]
+            )
+    return _markdown(rows)
+
+
+def level_from(mean: float, sd: float, n: int, our_sd: float, our_n: int) -> float:
+    """The least accuracy that counts as level: two standard errors of the difference below `mean`."""
+    return mean - 2 * math.sqrt(sd**2 / n + our_sd**2 / our_n)
+
+
+def results_page() -> str:
+    """The page beside the results: what they are, how they were made, and both tables."""
+    results = load()
+    any_result = next(iter(results.values()))
+    seeds, provenance = any_result["seeds"], any_result["provenance"]
+    published = run_folder.read_json(RESULTS / "published.json")
+    return f"""# Digits
+
+Test accuracy in percent, mean of the last ten of {any_result["epochs"]} epochs; mean and standard
+deviation over seeds {seeds[0]} to {seeds[-1]}, which change noise, initialisation and order.
+`make results` measures the files in this folder anew (JSON, with configuration, realised noise matrices and
+code version); `python -m experiments tables` makes this page and the README's table from them.
+Here: jax {provenance["jax"]}, {provenance["machine"]}.
+
+{accuracies(results)}
+## Against the papers' published code
+
+`published.json` holds the accuracies of the published PyTorch code under the same protocol (its field
+`protocol`), over 3 seeds. Level means: at least the published mean less two standard errors of the
+difference.
+
+{against_published(results, published)}"""
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
