@@ -49,6 +49,8 @@ results: $(VENV)/installed   ## measure experiments/results anew, ten minutes
 	    --noise $$noise $$rate; \
 	  cp runs/results/$$cell/summary.json experiments/results/digits/$$cell.json; \
 	done
+	@mkdir -p docs
+	cp runs/results/symmetric-0.4/comparison.png docs/digits-symmetric-0.4.png
 	$(RUN) -m experiments tables
 
 format: $(VENV)/installed    ## rewrite the code in the house style

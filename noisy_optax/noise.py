@@ -10,13 +10,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from noisy_optax._checks import check_range
+from noisy_optax.losses._label import at_least_32_bits
 
 
 class NoisyLabels(NamedTuple):
     """Labels after corruption, and the noise that was realised.
 
     Attributes:
-      labels: integer class indices, `[n]`, of the clean labels' dtype.
+      labels: integer class indices, `[n]`, of the clean labels' type if that has 32 bits, int32 if fewer.
       rate: float32 scalar, the fraction of labels that changed.
       matrix: float32, `[C, C]`; row i is the distribution of the new label among examples of class i
         (a row of zeros if there are none).
@@ -177,7 +178,7 @@ def _move_by_matrix(key, labels, matrix, exact):
         size = jnp.zeros(matrix.shape[0], jnp.int32).at[labels].add(1)
         start = jnp.cumsum(size) - size
         rank = jnp.zeros(n, jnp.int32).at[order].set(jnp.arange(n, dtype=jnp.int32) - start[labels[order]])
-        quantile = (rank + 0.5) / size[labels]
+        quantile = (rank.astype(matrix.dtype) + 0.5) / size[labels].astype(matrix.dtype)
     else:
         quantile = jax.random.uniform(key, (n,), matrix.dtype)
     cumulative = jnp.cumsum(matrix, axis=1)
@@ -189,18 +190,20 @@ def _move_by_matrix(key, labels, matrix, exact):
 
 def _check_labels(labels: ArrayLike, num_classes: int) -> Int[Array, "n"]:
     check_range("num_classes", num_classes, at_least=2)
-    given = jnp.asarray(labels)
-    if not jnp.issubdtype(given.dtype, jnp.integer):
-        raise TypeError(f"labels must be integer class indices, got {given.dtype} of shape {given.shape}")
-    if given.ndim != 1:
-        raise ValueError(f"expected labels of shape [n], got {given.shape}")
-    if not isinstance(given, jax.core.Tracer):
-        outside = np.flatnonzero((np.asarray(given) < 0) | (np.asarray(given) >= num_classes))
+    if not isinstance(labels, jax.core.Tracer):
+        # As they came: a 64-bit label may become a valid one when it is cut to 32 bits.
+        labels = np.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"labels must be integer class indices, got {labels.dtype} of shape {labels.shape}")
+    if labels.ndim != 1:
+        raise ValueError(f"expected labels of shape [n], got {labels.shape}")
+    if isinstance(labels, np.ndarray):
+        outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
         if outside.size:
             first = outside[0]
-            raise ValueError(f"labels must be in [0, {num_classes}), got {given[first]} at index {first}")
+            raise ValueError(f"labels must be in [0, {num_classes}), got {labels[first]} at index {first}")
     # Narrow integers would overflow in (label + shift).
-    return given.astype(jnp.promote_types(given.dtype, jnp.int32))
+    return at_least_32_bits(jnp.asarray(labels))
 
 
 def _check_matrix(matrix: ArrayLike) -> Float[Array, "classes classes"]:

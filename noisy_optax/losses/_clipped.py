@@ -20,7 +20,12 @@ def tangent_below(
 ) -> Float[Array, "..."]:
     """`function` of the log-odds above `threshold` (log-odds too), below it a line of slope -tau in p."""
     clipped = log_odds <= threshold
-    p_difference = jnp.exp(_label.log_probability(threshold)) - jnp.exp(_label.log_probability(log_odds))
+    # p_tau - p, as a difference of the smaller of p and 1 - p.
+    p_difference = jnp.where(
+        threshold <= 0,
+        jnp.exp(_label.log_probability(threshold)) - jnp.exp(_label.log_probability(log_odds)),
+        jnp.exp(_label.log_complement(log_odds)) - jnp.exp(_label.log_complement(threshold)),
+    )
     tangent = function(threshold) + tau * p_difference
     return jnp.where(clipped, tangent, function(jnp.where(clipped, threshold, log_odds)))
 

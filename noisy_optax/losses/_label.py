@@ -37,11 +37,17 @@ def prepare(
         where = example_mask(where, batch_shape)
         logits = jnp.where(where[..., None], logits, jnp.zeros_like(logits))
         labels = jnp.where(where, labels, jnp.zeros_like(labels))
-    # Labels narrower than 32 bits cannot count all classes: 259 would wrap to class 3 in uint8.
-    label_dtype = labels.dtype if labels.dtype.itemsize >= 4 else jnp.int32
-    classes = jnp.arange(logits.shape[-1], dtype=label_dtype)
-    is_label = labels.astype(label_dtype)[..., None] == jax.lax.broadcast(classes, batch_shape)
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), is_label
+    labels = at_least_32_bits(labels)
+    classes = jnp.arange(logits.shape[-1], dtype=labels.dtype)
+    is_label = labels[..., None] == jax.lax.broadcast(classes, batch_shape)
+    return at_least_32_bits(logits), is_label
+
+
+def at_least_32_bits(x: Array) -> Array:
+    """Half precision as float32, and labels so that they can count all classes: uint8 would wrap 259 to 3."""
+    if x.dtype.itemsize >= 4:
+        return x
+    return x.astype(jnp.float32 if jnp.issubdtype(x.dtype, jnp.floating) else jnp.int32)
 
 
 def example_mask(where: ArrayLike, batch_shape: tuple[int, ...]) -> Bool[Array, "..."]:

@@ -1,0 +1,424 @@
+"""What every loss promises, whatever its formula. A new loss joins by adding one line to LOSSES."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as stn
+
+from noisy_optax import losses
+from tests.losses.formulas import (
+    BRIER,
+    CROSS_ENTROPY,
+    MEAN_ABSOLUTE_ERROR,
+    Formula,
+    gce,
+    phuber_ce,
+    phuber_gce,
+)
+
+
+class Case(NamedTuple):
+    name: str
+    # Without arguments, since making some losses solves for a threshold, which takes a second.
+    make: Callable
+    formula: Formula
+    # The value at p = 0, None if it is infinite.
+    bound: float | None
+    # The constant that the loss sums to over all labels, as a function of C.
+    symmetric: Callable | None = None
+    # Whether value and gradient keep their relative precision as p approaches 1.
+    precise_near_one: bool = True
+
+
+def bind(loss, **hyper):
+    return lambda: functools.partial(loss, **hyper)
+
+
+LOSSES = [
+    Case("cross_entropy", bind(losses.cross_entropy), CROSS_ENTROPY, None),
+    Case("mean_absolute_error", bind(losses.mean_absolute_error), MEAN_ABSOLUTE_ERROR, 1.0, lambda c: c - 1),
+    Case("gce_0.3", bind(losses.generalized_cross_entropy, q=0.3), gce(0.3), 1 / 0.3),
+    Case("gce_1", bind(losses.generalized_cross_entropy, q=1), gce(1), 1.0, lambda c: c - 1),
+    Case("phuber_ce", bind(losses.phuber_cross_entropy, tau=4), phuber_ce(4), 1 + np.log(4)),
+    Case(
+        "phuber_gce",
+        bind(losses.phuber_generalized_cross_entropy, q=0.5, tau=2),
+        phuber_gce(0.5, 2),
+        1.5,
+    ),
+    Case(
+        "clip_slope",
+        lambda: losses.clip_slope(losses.cross_entropy, tau=5.0),
+        phuber_ce(5),
+        1 + np.log(5),
+    ),
+    Case(
+        "of_probability",
+        lambda: losses.of_probability(lambda p: (1 - p) ** 2),
+        BRIER,
+        1.0,
+        precise_near_one=False,
+    ),
+]
+
+
+class Loss:
+    """A loss with what is compiled of it; one at a time, all of its tests before the next one's."""
+
+    def __init__(self, case):
+        self.case = case
+        self.call = case.make()
+        self.values = jax.jit(self.call, static_argnames="axis")
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def compiled(self, logits, labels, where):
+        values, pull_back = jax.vjp(lambda z: self.call(z, labels, where=where), logits)
+        return values, pull_back(jnp.ones_like(values))[0]
+
+    def value_and_gradient(self, logits, labels, where=None):
+        if where is None:
+            where = np.ones(len(logits), bool)
+        values, gradients = self.compiled(logits, labels, where)
+        return np.asarray(values), np.asarray(gradients)
+
+
+# Module scope makes pytest run all tests of one loss before those of the next.
+@pytest.fixture(scope="module", params=LOSSES, ids=[case.name for case in LOSSES])
+def loss(request):
+    return Loss(request.param)
+
+
+F32, I32, BOOL = jnp.float32, jnp.int32, jnp.bool_
+B, C = 8, 5
+LOGITS = (3 * np.random.default_rng(0).normal(size=(B, C))).astype(np.float32)
+LABELS = np.array([0, 1, 2, 3, 4, 0, 2, 4], np.int32)
+LOGITS64, LABELS64 = LOGITS.astype(np.float64), LABELS.astype(np.int64)
+WIDE = stn.arrays(np.float32, (B, C), elements=st.floats(-1e4, 1e4, width=32))
+LABEL = stn.arrays(np.int32, B, elements=st.integers(0, C - 1))
+IMPOSSIBLE = stn.arrays(np.bool_, (B, C))
+MASK = stn.arrays(np.bool_, B)
+
+
+def is_label(labels, num_classes=C):
+    return np.arange(num_classes) == labels[:, None]
+
+
+def with_label_logit(value):
+    return np.where(is_label(LABELS), np.float32(value), LOGITS)
+
+
+def with_wrong_logit(value):
+    """One wrong class per row at `value`."""
+    return np.where(is_label((LABELS + 1) % C), np.float32(value), LOGITS)
+
+
+# --- values and gradients ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("x64")
+def test_float64_value_and_gradient_follow_the_formula(loss):
+    values, gradients = loss.value_and_gradient(LOGITS64, LABELS64)
+    expected_values, expected_gradients = loss.case.formula.evaluate(LOGITS64, LABELS64)
+    np.testing.assert_allclose(values, expected_values, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(gradients, expected_gradients, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.usefixtures("x64")
+def test_float64_gradient_is_the_slope_of_the_value(loss):
+    direction = np.random.default_rng(1).normal(size=(B, C))
+    h = 1e-5
+    above, below = (loss.value_and_gradient(LOGITS64 + step * direction, LABELS64)[0] for step in (h, -h))
+    _, gradients = loss.value_and_gradient(LOGITS64, LABELS64)
+    differences = (above - below) / (2 * h)
+    np.testing.assert_allclose(np.sum(gradients * direction, 1), differences, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("shift", [-5000.0, 1e4])
+def test_shift_of_all_logits_changes_nothing(loss, shift):
+    # Multiples of 2^-10, so that adding the shift is exact.
+    logits = np.round(LOGITS64 * 1024) / 1024
+    shifted, shifted_gradients = loss.value_and_gradient(logits + shift, LABELS64)
+    values, gradients = loss.value_and_gradient(logits, LABELS64)
+    np.testing.assert_allclose(shifted, values, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(shifted_gradients, gradients, rtol=1e-10, atol=1e-14)
+
+
+def test_forward_mode_is_there(loss):
+    # Whether its numbers are right, the transposed ones say.
+    out = jax.eval_shape(lambda z: jax.jvp(lambda z: loss.call(z, LABELS), (z,), (z,)), LOGITS)
+    assert [x.shape for x in out] == [(B,), (B,)]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_float32_keeps_its_relative_precision_at_both_ends_of_p(loss, sign):
+    if sign > 0 and not loss.case.precise_near_one:
+        pytest.skip("stated in the docstring")
+    log_odds = sign * np.array([0.01, 1, 3, 7, 15, 30, 50, 70], np.float32)
+    logits = np.array([0, 0.5, -0.5, -2, -1], np.float32) * np.ones((B, 1), np.float32)
+    logits[:, 0] = log_odds
+    labels = np.zeros(B, np.int32)
+    value, gradient = loss.value_and_gradient(logits, labels)
+    with jax.enable_x64(True):
+        exact_value, exact_gradient = loss.value_and_gradient(
+            logits.astype(np.float64), labels.astype(np.int64)
+        )
+    np.testing.assert_allclose(value, exact_value, rtol=1e-5)
+    np.testing.assert_allclose(gradient, exact_gradient, rtol=1e-5)
+
+
+@hypothesis.given(logits=WIDE, labels=LABEL, impossible=IMPOSSIBLE)
+def test_finite_and_in_range_for_any_logit_up_to_1e4_and_minus_inf_at_wrong_classes(
+    loss, logits, labels, impossible
+):
+    impossible &= ~is_label(labels)
+    logits = np.where(impossible, np.float32(-np.inf), logits)
+    value, gradient = loss.value_and_gradient(logits, labels)
+    assert np.all(np.isfinite(value))
+    assert np.all(np.isfinite(gradient))
+    assert np.all(gradient[impossible] == 0)
+    assert np.all(value >= 0)
+    if loss.case.bound is not None:
+        assert np.all(value <= loss.case.bound * (1 + 1e-6))
+
+
+def test_class_at_minus_inf_is_as_if_it_were_not_there(loss):
+    impossible = np.array([-np.inf, *LOGITS[0, 1:]], np.float32) * np.ones((B, 1), np.float32)
+    labels = np.array([1, 2, 3, 4, 1, 2, 3, 4], np.int32)
+    value, gradient = loss.value_and_gradient(impossible, labels)
+    expected, expected_gradient = loss.case.formula.evaluate(impossible[:, 1:], labels - 1)
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient[:, 1:], expected_gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_classes", [2, C])
+def test_label_that_is_alone_costs_nothing(loss, num_classes):
+    labels = np.arange(B, dtype=np.int32) % num_classes
+    logits = np.where(is_label(labels, num_classes), np.float32(3), np.float32(-np.inf))
+    value, gradient = loss.value_and_gradient(logits, labels)
+    np.testing.assert_allclose(value, 0, atol=1e-6)
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_value_at_impossible_label(loss):
+    value, gradient = loss.value_and_gradient(with_label_logit(-np.inf), LABELS)
+    if loss.case.bound is None:
+        assert np.all(np.isnan(value))
+    else:
+        np.testing.assert_allclose(value, loss.case.bound, rtol=1e-6)
+        np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        with_label_logit(np.nan),
+        with_wrong_logit(np.nan),
+        with_label_logit(np.inf),
+        with_wrong_logit(np.inf),
+        np.full_like(LOGITS, -np.inf),
+        np.full_like(LOGITS, np.inf),
+        np.full_like(LOGITS, np.nan),
+    ],
+    ids=["nan label", "nan wrong", "+inf label", "+inf wrong", "all -inf", "all +inf", "all nan"],
+)
+def test_nan_where_there_is_no_finite_value_and_nowhere_else(loss, logits):
+    bad = np.arange(B) % 2 == 0
+    value, gradient = loss.value_and_gradient(np.where(bad[:, None], logits, LOGITS), LABELS)
+    expected_value, expected_gradient = loss.value_and_gradient(LOGITS, LABELS)
+    assert np.all(np.isnan(value[bad]))
+    # A finite gradient beside a NaN value would be applied without anybody noticing.
+    assert np.all(np.any(np.isnan(gradient[bad]), axis=1))
+    np.testing.assert_array_equal(value[~bad], expected_value[~bad])
+    np.testing.assert_array_equal(gradient[~bad], expected_gradient[~bad])
+
+
+def test_two_classes(loss):
+    logits = LOGITS[:, :2]
+    value, gradient = loss.value_and_gradient(logits, LABELS % 2)
+    expected, expected_gradient = loss.case.formula.evaluate(logits, LABELS % 2)
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_sum_over_labels_of_symmetric_losses(loss):
+    total = sum(loss.value_and_gradient(LOGITS, np.full(B, label, np.int32))[0] for label in range(C))
+    if loss.case.symmetric is not None:
+        np.testing.assert_allclose(total, loss.case.symmetric(C), rtol=1e-6)
+    else:
+        assert np.ptp(total) > 0.1
+
+
+@hypothesis.given(permutation=st.permutations(range(C)))
+def test_names_of_the_classes_do_not_matter(loss, permutation):
+    permutation = np.array(permutation)
+    value, gradient = loss.value_and_gradient(
+        LOGITS[:, permutation], np.argsort(permutation)[LABELS].astype(np.int32)
+    )
+    expected_value, expected_gradient = loss.value_and_gradient(LOGITS, LABELS)
+    np.testing.assert_allclose(value, expected_value, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(gradient, expected_gradient[:, permutation], rtol=1e-5, atol=1e-7)
+
+
+# --- labels -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", [-1, -C, C, C + 1, 2**31 - 1, -(2**31)])
+def test_label_out_of_range_is_nan_in_value_and_gradient(loss, label):
+    labels = np.where(np.arange(B) == 3, np.int32(label), LABELS)
+    value, gradient = loss.value_and_gradient(LOGITS, labels)
+    expected_value, expected_gradient = loss.value_and_gradient(LOGITS, LABELS)
+    others = np.arange(B) != 3
+    assert np.isnan(value[3])
+    assert np.all(np.isnan(gradient[3]))
+    np.testing.assert_array_equal(value[others], expected_value[others])
+    np.testing.assert_array_equal(gradient[others], expected_gradient[others])
+
+
+def test_eight_bit_labels_do_not_wrap_around_the_number_of_classes(loss):
+    logits = np.zeros((2, 300), np.float32)
+    # In eight bits, 259 is 3 and 299 is 43.
+    logits[:, [3, 43, 259, 299]] = [3.0, 1.0, 4.0, 2.0]
+    labels = np.array([3, 43], np.uint8)
+    expected, _ = loss.case.formula.evaluate(logits, labels)
+    np.testing.assert_allclose(loss.values(logits, labels), expected, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("x64")
+def test_int64_labels_are_not_cut_to_32_bits(loss):
+    labels = np.where(np.arange(B) == 3, 2**32, LABELS64)
+    value, gradient = loss.value_and_gradient(LOGITS64, labels)
+    np.testing.assert_array_equal(np.isnan(value), np.arange(B) == 3)
+    assert np.all(np.isnan(gradient[3]))
+
+
+# --- where, axis, shape, dtype ----------------------------------------------------------------------------
+
+
+@hypothesis.given(
+    where=MASK,
+    bad_logit=st.sampled_from([np.nan, np.inf, -np.inf, 1e38]),
+    bad_label=st.sampled_from([-1, C, 2**31 - 1]),
+)
+def test_masked_examples_are_exactly_zero_and_touch_nothing(loss, where, bad_logit, bad_label):
+    logits = np.where(where[:, None], LOGITS, np.float32(bad_logit))
+    labels = np.where(where, LABELS, np.int32(bad_label))
+    value, gradient = loss.value_and_gradient(logits, labels, where)
+    expected_value, expected_gradient = loss.value_and_gradient(LOGITS, LABELS)
+    np.testing.assert_array_equal(value, np.where(where, expected_value, 0))
+    np.testing.assert_array_equal(gradient, np.where(where[:, None], expected_gradient, 0))
+
+
+def test_axis_and_two_batch_axes_with_mask(loss):
+    expected = loss.value_and_gradient(LOGITS, LABELS)[0].reshape(4, 2)
+    class_in_the_middle = np.moveaxis(LOGITS.reshape(4, 2, C), -1, 1)
+    where = np.array([[True, False], [True, True], [False, True], [False, False]])
+    got = loss.values(class_in_the_middle, LABELS.reshape(4, 2), axis=1, where=where)
+    np.testing.assert_allclose(got, np.where(where, expected, 0), rtol=1e-6)
+
+
+def test_vmap_over_single_examples_is_the_batch(loss):
+    # Without jit, every loss runs in the doctests.
+    expected, _ = loss.value_and_gradient(LOGITS, LABELS)
+    np.testing.assert_allclose(jax.jit(jax.vmap(loss.call))(LOGITS, LABELS), expected, rtol=1e-6)
+
+
+def test_shape_and_dtype(loss):
+    def out(logits, labels, axis=-1, dtype=F32, label_dtype=I32):
+        arguments = jax.ShapeDtypeStruct(logits, dtype), jax.ShapeDtypeStruct(labels, label_dtype)
+        array = jax.eval_shape(functools.partial(loss.call, axis=axis), *arguments)
+        assert not array.weak_type
+        return array.shape, array.dtype
+
+    assert out((C,), ()) == ((), F32)
+    assert out((0, C), (0,)) == ((0,), F32)
+    assert out((2, 3, C), (2, 3)) == ((2, 3), F32)
+    assert out((C, 2, 3), (2, 3), axis=0) == ((2, 3), F32)
+    assert out((2, C, 3), (2, 3), axis=-2) == ((2, 3), F32)
+    assert out((B, C), (B,), dtype=jnp.float16) == ((B,), F32)
+    assert out((B, C), (B,), dtype=jnp.bfloat16, label_dtype=jnp.uint8) == ((B,), F32)
+    assert out((B, C), (B,), label_dtype=jnp.uint32) == ((B,), F32)
+    with jax.enable_x64(True):
+        assert out((B, C), (B,), dtype=jnp.float64, label_dtype=jnp.uint8) == ((B,), jnp.float64)
+        assert out((B, C), (B,), label_dtype=jnp.int64) == ((B,), F32)
+        assert out((B, C), (B,), dtype=jnp.bfloat16, label_dtype=jnp.uint64) == ((B,), F32)
+
+
+def test_half_precision_logits_are_computed_in_float32(loss):
+    half = jnp.asarray(LOGITS, jnp.bfloat16)
+    # -1 in eight bits is 255, and the last class when counted from the end.
+    labels = np.where(np.arange(B) == 3, -1, LABELS).astype(np.int8)
+    expected, _ = loss.value_and_gradient(np.asarray(half, np.float32), labels.astype(np.int32))
+    np.testing.assert_allclose(loss.values(half, labels), expected, rtol=1e-6)
+    assert np.isnan(expected[3])
+    gradient = jax.eval_shape(jax.grad(lambda z: loss.call(z, LABELS).sum()), half)
+    assert gradient.dtype == jnp.bfloat16
+
+
+def test_nothing_in_the_step_calls_back_to_the_host(loss):
+    jaxpr = str(jax.make_jaxpr(jax.grad(lambda z: loss.call(z, LABELS).sum()))(LOGITS))
+    assert "callback" not in jaxpr
+
+
+# --- bad input, at trace time -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "where", "error", "message"),
+    [
+        (((8, 5), I32), ((8,), I32), None, TypeError, r"logits must be floating, got int32"),
+        (((8, 5), BOOL), ((8,), I32), None, TypeError, r"logits must be floating, got bool"),
+        (((8, 5), jnp.complex64), ((8,), I32), None, TypeError, r"logits must be floating, got complex64"),
+        (((8, 5), F32), ((8,), F32), None, TypeError, r"labels must be integer.*got float32"),
+        (((8, 5), F32), ((8,), BOOL), None, TypeError, r"labels must be integer.*got bool"),
+        (((8, 5), F32), ((8, 5), F32), None, TypeError, r"one-hot and soft labels"),
+        (((8, 5), F32), ((8, 5), I32), None, ValueError, r"expected labels of shape \(8,\).*got \(8, 5\)"),
+        # The shapes at which one-hot and integer labels would broadcast.
+        (((5, 5), F32), ((5, 5), I32), None, ValueError, r"expected labels of shape \(5,\).*got \(5, 5\)"),
+        (((5, 5), F32), ((5, 5), F32), None, TypeError, r"one-hot and soft labels"),
+        (((8, 5), F32), ((8, 1), I32), None, ValueError, r"expected labels of shape \(8,\).*got \(8, 1\)"),
+        (((8, 5), F32), ((1,), I32), None, ValueError, r"expected labels of shape \(8,\).*got \(1,\)"),
+        (((8, 5), F32), ((), I32), None, ValueError, r"expected labels of shape \(8,\).*got \(\)"),
+        (((5, 8), F32), ((8,), I32), None, ValueError, r"expected labels of shape \(5,\).*got \(8,\)"),
+        (((), F32), ((), I32), None, ValueError, r"no class axis"),
+        (((8, 5), F32), ((8,), I32), ((8,), I32), TypeError, r"where must be boolean, got int32"),
+        (((8, 5), F32), ((8,), I32), ((8,), F32), TypeError, r"where must be boolean, got float32"),
+        (((8, 5), F32), ((8,), I32), ((), BOOL), ValueError, r"expected where of shape \(8,\).*got \(\)"),
+        (
+            ((8, 5), F32),
+            ((8,), I32),
+            ((8, 5), BOOL),
+            ValueError,
+            r"expected where of shape \(8,\).*got \(8, 5\)",
+        ),
+        (
+            ((5, 5), F32),
+            ((5,), I32),
+            ((5, 5), BOOL),
+            ValueError,
+            r"expected where of shape \(5,\).*got \(5, 5\)",
+        ),
+    ],
+)
+def test_bad_input_is_refused_when_traced(loss, logits, labels, where, error, message):
+    arguments = [jax.ShapeDtypeStruct(*array) for array in (logits, labels, where) if array is not None]
+    with pytest.raises(error, match=message):
+        jax.eval_shape(lambda z, y, w=None: loss.call(z, y, where=w), *arguments)
+
+
+@pytest.mark.parametrize("axis", [2, -3])
+def test_axis_that_is_not_there_is_refused(loss, axis):
+    with pytest.raises(ValueError, match=f"no class axis {axis}"):
+        jax.eval_shape(functools.partial(loss.call, axis=axis), LOGITS, LABELS)
+
+
+def test_options_are_keyword_only(loss):
+    with pytest.raises(TypeError, match="positional"):
+        loss.call(LOGITS, LABELS, -1)

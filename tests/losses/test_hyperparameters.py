@@ -1,0 +1,167 @@
+"""Hyper-parameters of the losses: ranges, traced values, and limits where one loss becomes another."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from noisy_optax import losses
+from tests.losses import formulas
+
+CE, MAE, GCE = losses.cross_entropy, losses.mean_absolute_error, losses.generalized_cross_entropy
+PHUBER_CE, PHUBER_GCE = losses.phuber_cross_entropy, losses.phuber_generalized_cross_entropy
+
+LOGITS = (3 * np.random.default_rng(2).normal(size=(8, 5))).astype(np.float32)
+LABELS = np.array([0, 1, 2, 3, 4, 0, 2, 4], np.int32)
+NAN, INF = float("nan"), float("inf")
+
+
+def clip_slope(logits, labels, *, tau):
+    return losses.clip_slope(CE, tau=tau)(logits, labels)
+
+
+RANGES = [
+    (
+        GCE,
+        "q",
+        "(0.0, 1.0]",
+        [0, 0.0, -0.1, 1.0001, 2, NAN, INF, -INF, np.float32(1.5), np.array([0.5, 1.5])],
+    ),
+    (PHUBER_CE, "tau", "(1.0, inf)", [1, 1.0, 0.5, 0, -2.0, NAN, INF, np.float64(0.9), np.array([2.0, 1.0])]),
+    (PHUBER_GCE, "q", "(0.0, 1.0)", [0, 1, 1.0, -0.1, 1.5, NAN, INF, np.float32(1)]),
+    (PHUBER_GCE, "tau", "(1.0, inf)", [1, 1.0, 0.5, -2, NAN, INF]),
+    (clip_slope, "tau", "(0.0, inf)", [0, 0.0, -1, NAN, INF, np.float32(0), np.array([1.0, 0.0])]),
+]
+
+
+@pytest.mark.parametrize(
+    ("loss", "name", "interval", "bad"),
+    [(loss, name, interval, bad) for loss, name, interval, values in RANGES for bad in values],
+)
+def test_out_of_range(loss, name, interval, bad):
+    with pytest.raises(ValueError) as caught:
+        jax.eval_shape(lambda z: loss(z, LABELS, **{name: bad}), LOGITS)
+    assert str(caught.value) == f"{name} must be in {interval}, got {bad}"
+
+
+@pytest.mark.parametrize(("loss", "name"), [(loss, name) for loss, name, _, _ in RANGES])
+@pytest.mark.parametrize("bad", ["1.5", None, [1.5]])
+def test_not_a_number(loss, name, bad):
+    with pytest.raises(TypeError, match=f"{name} must be a number, got "):
+        jax.eval_shape(lambda z: loss(z, LABELS, **{name: bad}), LOGITS)
+
+
+@pytest.mark.parametrize(
+    ("loss", "hyper"),
+    [
+        (GCE, {"q": 1}),
+        (GCE, {"q": np.float64(1e-12)}),
+        (PHUBER_CE, {"tau": np.nextafter(1.0, 2.0)}),
+        (PHUBER_CE, {"tau": 10**6}),
+        (PHUBER_GCE, {"q": 0.999, "tau": np.array(1.001)}),
+        (GCE, {"q": np.float16(0.5)}),
+    ],
+)
+def test_ends_of_the_range_and_numpy_numbers_are_accepted(loss, hyper):
+    jax.eval_shape(lambda z: loss(z, LABELS, **hyper), LOGITS)
+
+
+# Each hyper-parameter, the others fixed, with d value / d hyper in closed form, of (log p, hyper).
+TRACED = {
+    "gce q": (
+        GCE,
+        "q",
+        [0.2, 0.5, 1.0],
+        lambda log_p, q: -np.exp(q * log_p) * log_p / q - (1 - np.exp(q * log_p)) / q**2,
+    ),
+    # The value of a tangent at p moves with its slope by p_tau - p: where it touches, nothing changes.
+    "phuber_ce tau": (
+        PHUBER_CE,
+        "tau",
+        [1.5, 4.0, 20.0],
+        lambda log_p, tau: np.maximum(1 / tau - np.exp(log_p), 0),
+    ),
+    "phuber_gce tau": (
+        functools.partial(PHUBER_GCE, q=0.5),
+        "tau",
+        [1.5, 4.0, 20.0],
+        lambda log_p, tau: np.maximum(tau**-2 - np.exp(log_p), 0),
+    ),
+    "clip_slope tau": (
+        clip_slope,
+        "tau",
+        [1.5, 4.0, 20.0],
+        lambda log_p, tau: np.maximum(1 / tau - np.exp(log_p), 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRACED)
+@pytest.mark.usefixtures("x64")
+def test_traced_hyperparameters_under_jit_and_vmap_and_their_derivatives(name):
+    loss, argument, values, derivative = TRACED[name]
+    logits = LOGITS.astype(np.float64)
+    log_p, _ = formulas.log_probability(logits, LABELS)
+
+    # One jvp for the whole batch: each example has its own value.
+    got = jax.jit(jax.vmap(jax.jacfwd(lambda value: loss(logits, LABELS, **{argument: value}))))(
+        np.array(values)
+    )
+    np.testing.assert_allclose(got, [derivative(log_p, value) for value in values], rtol=1e-9, atol=1e-12)
+
+
+def test_phuber_gce_is_differentiable_in_q():
+    q, h = 0.5, 1e-2
+
+    @jax.jit
+    @jax.vmap
+    def value_and_derivative(q):
+        return jax.value_and_grad(lambda q: PHUBER_GCE(LOGITS, LABELS, q=q, tau=2.0).sum())(q)
+
+    (above, _, below), (_, derivative, _) = value_and_derivative(np.array([q + h, q, q - h], np.float32))
+    np.testing.assert_allclose(derivative, (above - below) / (2 * h), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "hyper", "limit"),
+    [
+        (GCE, {"q": 1e-9}, formulas.CROSS_ENTROPY),
+        (GCE, {"q": 1.0}, formulas.MEAN_ABSOLUTE_ERROR),
+        (PHUBER_CE, {"tau": 1e30}, formulas.CROSS_ENTROPY),
+        (PHUBER_CE, {"tau": 1 + 1e-6}, formulas.MEAN_ABSOLUTE_ERROR),
+        (PHUBER_GCE, {"q": 0.5, "tau": 1e15}, formulas.gce(0.5)),
+        (PHUBER_GCE, {"q": 1e-9, "tau": 3.0}, formulas.phuber_ce(3.0)),
+        (PHUBER_GCE, {"q": 0.999999, "tau": 1.5}, formulas.MEAN_ABSOLUTE_ERROR),
+    ],
+)
+def test_limits(loss, hyper, limit):
+    @jax.jit
+    def value_and_gradient(logits):
+        values, pull_back = jax.vjp(lambda z: loss(z, LABELS, **hyper), logits)
+        return values, pull_back(jnp.ones_like(values))[0]
+
+    expected_value, expected_gradient = limit.evaluate(LOGITS, LABELS)
+    value, gradient = value_and_gradient(LOGITS)
+    np.testing.assert_allclose(value, expected_value, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "hyper", "expected"),
+    [
+        # p = 1/5 for every class. By hand, from the formulas in the papers.
+        (CE, {}, np.log(5)),
+        (MAE, {}, 4 / 5),
+        (GCE, {"q": 0.5}, 2 * (1 - 5**-0.5)),
+        (GCE, {}, (1 - 5**-0.7) / 0.7),
+        (PHUBER_CE, {"tau": 2.0}, np.log(2) + 1 - 2 / 5),
+        (PHUBER_CE, {}, np.log(5)),
+        (PHUBER_GCE, {"q": 0.5, "tau": 2.0}, 2 * (1 - 1 / 2) + 2 * (1 / 4 - 1 / 5)),
+        (PHUBER_GCE, {}, (1 - 5**-0.7) / 0.7),
+    ],
+)
+def test_by_hand_at_equal_logits(loss, hyper, expected):
+    got = jax.jit(lambda z: loss(z, np.array([2]), **hyper))(np.full((1, 5), 7, np.float32))
+    np.testing.assert_allclose(got, [expected], rtol=1e-6)

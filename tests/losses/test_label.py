@@ -1,0 +1,59 @@
+"""label_log_odds and label_log_probability, from which the losses of p are made."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from noisy_optax import losses
+from tests.losses.formulas import log_probability
+
+NAN, INF = np.nan, np.inf
+WHERE = np.array([True, False] * 6)
+ROWS = [
+    # logits, label, log-odds, log p
+    ([0, 0, 0], 0, -np.log(2), -np.log(3)),
+    ([30, 0, -INF], 0, 30, -np.log1p(np.exp(-30))),
+    ([30, 0, -INF], 1, -30, -30 - np.log1p(np.exp(-30))),
+    ([1e4, -1e4, -INF], 0, 2e4, 0),
+    ([1e4, -1e4, -INF], 1, -2e4, -2e4),
+    ([3, -INF, -INF], 0, INF, 0),
+    ([-INF, 3, 0], 0, -INF, -INF),
+    ([-INF, -INF, -INF], 0, NAN, NAN),
+    ([NAN, 0, 0], 1, NAN, NAN),
+    ([INF, 0, 0], 1, NAN, NAN),
+    ([0, 0, 0], -1, NAN, NAN),
+    ([0, 0, 0], 3, NAN, NAN),
+]
+LOGITS = np.array([row[0] for row in ROWS], np.float32)
+LABELS = np.array([row[1] for row in ROWS], np.int32)
+
+
+@pytest.mark.parametrize(
+    ("function", "column"), [(losses.label_log_odds, 2), (losses.label_log_probability, 3)]
+)
+def test_by_hand_and_masked(function, column):
+    @jax.jit
+    def value_and_gradient(where):
+        values, pull_back = jax.vjp(lambda z: function(z, LABELS, where=where), LOGITS)
+        return values, pull_back(jnp.ones_like(values))[0]
+
+    expected = np.array([row[column] for row in ROWS])
+    values, gradient = value_and_gradient(np.ones(12, bool))
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+    assert np.all(np.isnan(gradient[-2:]))
+
+    values, gradient = value_and_gradient(WHERE)
+    np.testing.assert_allclose(values[WHERE], expected[WHERE], rtol=1e-6)
+    assert np.all(np.isfinite(values[~WHERE]))
+    np.testing.assert_array_equal(gradient[~WHERE], 0)
+    if function is losses.label_log_probability:
+        np.testing.assert_array_equal(values[~WHERE], 0)
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradient_of_log_probability():
+    logits = 5 * np.random.default_rng(4).normal(size=(20, 6))
+    labels = np.arange(20) % 6
+    gradient = jax.jit(jax.grad(lambda z: losses.label_log_probability(z, labels).sum()))(logits)
+    np.testing.assert_allclose(gradient, log_probability(logits, labels)[1], rtol=1e-12, atol=1e-15)

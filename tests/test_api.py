@@ -1,0 +1,80 @@
+"""The public surface: these names and no others, each documented, and nothing heavy behind the import."""
+
+import inspect
+import subprocess
+import sys
+
+import noisy_optax
+from noisy_optax import losses, noise
+
+TOP = ["RobustLoss", "losses", "noise", "scheduled", "stateless"]
+LOSSES = [
+    "Loss",
+    "RobustLoss",
+    "ScheduledState",
+    "StatelessState",
+    "clip_slope",
+    "cross_entropy",
+    "generalized_cross_entropy",
+    "label_log_odds",
+    "label_log_probability",
+    "mean_absolute_error",
+    "of_probability",
+    "phuber_cross_entropy",
+    "phuber_generalized_cross_entropy",
+    "scheduled",
+    "stateless",
+]
+NOISE = ["NoisyLabels", "pair", "realised", "symmetric", "transition", "uniform"]
+
+
+def public_names(module):
+    """What a user sees besides the module's own imports."""
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    )
+
+
+def test_public_names():
+    assert noisy_optax.__all__ == TOP
+    assert losses.__all__ == LOSSES
+    assert public_names(noise) == NOISE
+    for module, names in ((noisy_optax, TOP), (losses, LOSSES)):
+        assert [name for name in names if not hasattr(module, name)] == []
+
+
+def test_every_public_name_is_documented():
+    public = [
+        *((name, getattr(noisy_optax, name)) for name in TOP),
+        *((name, getattr(losses, name)) for name in LOSSES),
+        *((name, getattr(noise, name)) for name in NOISE),
+    ]
+    # A NamedTuple without a docstring is given one that starts with its own name.
+    undocumented = [
+        name for name, value in public if not value.__doc__ or value.__doc__.startswith(f"{name}(")
+    ]
+    assert undocumented == []
+    functions = [(name, value) for name, value in public if inspect.isfunction(value)]
+    assert [name for name, value in functions if ">>>" not in value.__doc__] == []
+
+
+def test_losses_take_logits_and_labels_and_everything_else_by_name():
+    for name in LOSSES:
+        parameters = inspect.signature(getattr(losses, name)).parameters
+        if {"logits", "labels"} <= set(parameters):
+            positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
+            assert positional == ["logits", "labels"] or name == "Loss", name
+            assert parameters["axis"].default == -1, name
+            assert parameters["where"].default is None, name
+
+
+def test_import_brings_nothing_heavy_and_no_warning():
+    heavy = ["flax", "sklearn", "tensorflow", "matplotlib", "orbax", "PIL", "tyro", "rich", "experiments"]
+    code = f"import sys, noisy_optax; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.strip() == "[]"
