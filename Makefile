@@ -49,6 +49,9 @@ results: $(VENV)/installed   ## measure experiments/results anew, ten minutes
 	    --noise $$noise $$rate; \
 	  cp runs/results/$$cell/summary.json experiments/results/digits/$$cell.json; \
 	done
+	$(RUN) -m experiments compare --noise symmetric --noise-rate 0.4 --seeds 30 --first-seed 100 \
+	  --methods cross_entropy phuber_cross_entropy mean_absolute_error --run-dir runs/results/30-seeds
+	cp runs/results/30-seeds/summary.json experiments/results/digits/symmetric-0.4-30-seeds.json
 	@mkdir -p docs
 	cp runs/results/symmetric-0.4/comparison.png docs/digits-symmetric-0.4.png
 	$(RUN) -m experiments tables

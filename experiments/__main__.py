@@ -38,14 +38,22 @@ def main(args: list[str] | None = None) -> int:
     except UserError as error:
         errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return 2
-    except KeyboardInterrupt:
-        errors.print("interrupted; the same command resumes at the last checkpoint")
-        return 130
     except BrokenPipeError:
         # Whoever read our output, `head` say, has seen enough; nothing is left to say or to flush.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 1
+    except OSError as error:
+        errors.print(f"error: {_describe(error)}", markup=False, highlight=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        errors.print("interrupted; a training run resumes at its last checkpoint")
+        return 130
     return 0
+
+
+def _describe(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def run(command: config.Train | config.Compare | config.Predict | config.Tables, console: Console) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints of a run, by orbax: written whole or not at all, and never trusted blindly."""
 
 import logging
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,13 @@ class Checkpoints:
             raise UserError(f"{self._folder}: no checkpoint can be read; delete the run folder to start anew")
         return None
 
-    def discard_after(self, epoch: int) -> None:
-        """Deletes checkpoints that are newer than `epoch`: damaged, or they would have been restored."""
+    def set_aside_after(self, epoch: int) -> None:
+        """Renames checkpoints newer than `epoch`, which could not be restored; their place is needed."""
         for newer in [saved for saved in self._manager.all_steps() if saved > epoch]:
-            self._manager.delete(newer)
+            aside = self._folder.parent / "damaged-checkpoints"
+            aside.mkdir(exist_ok=True)
+            (self._folder / str(newer)).rename(aside / f"{newer}-{time.time_ns()}")
+        self._manager.reload()
 
     def close(self) -> None:
         """Waits for orbax's own bookkeeping."""

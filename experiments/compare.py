@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import optax
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -16,10 +18,8 @@ def compare(
     names: tuple[str, ...], experiment: config.Experiment, run_dir: Path, console: Console
 ) -> dict[str, Any]:
     """Trains each method in a folder of its own and writes summary.json and comparison.png."""
-    if not names or len(set(names)) < len(names):
-        raise UserError(f"--methods must be one or more different methods, got {' '.join(names) or 'none'}")
-    for name in names:
-        methods.parse(name)
+    check(names, experiment)
+    run_folder.claim(run_dir, config.shared_record(experiment))
     progress = Progress(console)
     summaries, histories = {}, {}
     for name in names:
@@ -35,6 +35,21 @@ def compare(
     progress.say(f"results {run_dir / 'summary.json'}")
     progress.say(f"picture {picture}")
     return result
+
+
+def check(names: tuple[str, ...], experiment: config.Experiment) -> None:
+    """Raises UserError for what would otherwise come up after some methods have been trained."""
+    config.check(experiment)
+    setting = methods.Setting(2, experiment.optimization.epochs, 1, optax.constant_schedule(0.1))
+    seen = []
+    for name in names:
+        resolved = methods.parse(name)[0], config.hyperparameters_of(name, experiment)
+        methods.build(resolved[0], setting, resolved[1])
+        if resolved in seen:
+            raise UserError(f"--methods has {name} twice; expected different methods")
+        seen.append(resolved)
+    if not seen:
+        raise UserError("--methods needs at least one method")
 
 
 def collect(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -69,7 +84,9 @@ def describe(result: dict[str, Any]) -> str:
 
 def table(result: dict[str, Any]) -> Table:
     """The comparison for a person to read, in percent, best method first."""
-    printed = Table(title=f"{result['metric'].replace('_', ' ')} in %: {describe(result)}")
+    title = f"{result['metric'].replace('_', ' ')} in %: {describe(result)}"
+    # Few lines: the longest names leave just room for the numbers on a terminal of 80 columns.
+    printed = Table(title=title, box=box.SIMPLE_HEAD)
     printed.add_column("method", no_wrap=True)
     for heading in ("last-10 mean", "last epoch", "best epoch"):
         printed.add_column(heading, justify="right", no_wrap=True)

@@ -75,8 +75,8 @@ class Optimization:
     """Heavy-ball momentum."""
     weight_decay: float = 5e-4
     """Added to the gradient, of all parameters."""
-    gradient_norm_clip: float = 5.0
-    """Largest global norm of a step's gradient; `inf` for none."""
+    gradient_norm_clip: float | None = 5.0
+    """Largest global norm of a step's gradient; None for no limit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,48 +137,35 @@ class Tables:
 
 def check(experiment: Experiment) -> None:
     """Raises UserError for values that no single flag's type can rule out."""
-    data, optimization = experiment.data, experiment.optimization
+    data, model, optimization = experiment.data, experiment.model, experiment.optimization
     if data.noise == "none" and data.noise_rate:
         raise UserError(
             f"--noise-rate {data.noise_rate} has no effect with --noise none; choose a noise model"
         )
     if data.noise != "none" and data.noise_rate is None:
         raise UserError(f"--noise {data.noise} needs --noise-rate, a fraction from 0 to 1")
-    in_range = {
-        "--noise-rate": (0 <= (data.noise_rate or 0) <= 1, "from 0 to 1", data.noise_rate),
-        "--validation-fraction": (
-            0 <= data.validation_fraction < 1,
-            "from 0, below 1",
-            data.validation_fraction,
-        ),
-        "--width": (experiment.model.width >= 8, "at least 8", experiment.model.width),
-        "--epochs": (optimization.epochs >= 1, "at least 1", optimization.epochs),
-        "--batch-size": (optimization.batch_size >= 1, "at least 1", optimization.batch_size),
-        "--learning-rate": (
-            0 < optimization.learning_rate < float("inf"),
-            "above 0",
-            optimization.learning_rate,
-        ),
-        "--momentum": (0 <= optimization.momentum < 1, "from 0, below 1", optimization.momentum),
-        "--weight-decay": (
-            0 <= optimization.weight_decay < float("inf"),
-            "at least 0",
-            optimization.weight_decay,
-        ),
-        "--gradient-norm-clip": (
-            optimization.gradient_norm_clip > 0,
-            "above 0",
-            optimization.gradient_norm_clip,
-        ),
-        "--seeds": (experiment.seeds >= 1, "at least 1", experiment.seeds),
-        "--first-seed": (experiment.first_seed >= 0, "at least 0", experiment.first_seed),
-        "--checkpoint-every": (experiment.checkpoint_every >= 1, "at least 1", experiment.checkpoint_every),
-    }
-    for flag, (ok, expected, value) in in_range.items():
-        if not ok:
-            raise UserError(f"{flag} must be {expected}, got {value}")
+    infinity = float("inf")
+    _in_range("--noise-rate", data.noise_rate or 0, 0, 1)
+    _in_range("--validation-fraction", data.validation_fraction, 0, 1)
+    _in_range("--width", model.width, 8, infinity)
+    _in_range("--epochs", optimization.epochs, 1, infinity)
+    _in_range("--batch-size", optimization.batch_size, 1, infinity)
+    _in_range("--learning-rate", optimization.learning_rate, 0, infinity, exclude=(0, infinity))
+    _in_range("--momentum", optimization.momentum, 0, 1, exclude=(1,))
+    _in_range("--weight-decay", optimization.weight_decay, 0, infinity, exclude=(infinity,))
+    if optimization.gradient_norm_clip is not None:
+        _in_range("--gradient-norm-clip", optimization.gradient_norm_clip, 0, infinity, exclude=(0, infinity))
+    _in_range("--seeds", experiment.seeds, 1, infinity)
+    _in_range("--first-seed", experiment.first_seed, 0, 2**32 - experiment.seeds)
+    _in_range("--checkpoint-every", experiment.checkpoint_every, 1, infinity)
     if experiment.select == "validation" and not data.validation_fraction:
         raise UserError("--select validation needs --validation-fraction above 0")
+
+
+def _in_range(flag: str, value: float, least: float, most: float, *, exclude: tuple[float, ...] = ()) -> None:
+    if not least <= value <= most or value in exclude:
+        opening, closing = ("(" if least in exclude else "["), (")" if most in exclude else "]")
+        raise UserError(f"{flag} must be in {opening}{least:g}, {most:g}{closing}, got {value:g}")
 
 
 def hyperparameters_of(method: str, experiment: Experiment) -> dict[str, Any]:
@@ -197,6 +184,15 @@ def as_record(method: str, experiment: Experiment) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
     """The inverse of `as_record`, up to hyper-parameters of other methods."""
+    try:
+        return _from_record(record)
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"config.json is damaged or of another version of this program ({error!r})"
+        ) from error
+
+
+def _from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
     method = record["method"]
     flags = methods.flags_of(methods.by_name(method))
     return method, Experiment(
@@ -209,6 +205,13 @@ def from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
         select=record["select"],
         checkpoint_every=record["checkpoint_every"],
     )
+
+
+def shared_record(experiment: Experiment) -> dict[str, Any]:
+    """What the runs of one comparison have in common."""
+    record = dataclasses.asdict(experiment)
+    del record["hyperparameters"]
+    return {"comparison": record}
 
 
 def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:

@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
 from tyro.conf import arg
 
@@ -108,9 +110,11 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
     name, _, changes = spec.partition(":")
     flags = flags_of(by_name(name))
     defaults = dataclasses.asdict(flags()) if flags else {}
-    hyperparameters = {}
-    for change in filter(None, changes.split(",")):
+    hyperparameters: dict[str, Any] = {}
+    for change in changes.split(",") if ":" in spec else ():
         key, _, value = change.partition("=")
+        if key in hyperparameters:
+            raise UserError(f"{spec}: {key} is given twice")
         if key not in defaults:
             known = ", ".join(defaults) or "none"
             raise UserError(f"{spec}: {name} has no hyper-parameter {key!r}; it has {known}")
@@ -140,5 +144,5 @@ def flags_of(method: Callable[..., Method]) -> type | None:
 def _with(loss: Callable[..., Any], **hyperparameters: float) -> losses.Loss:
     """`loss` with its hyper-parameters set, their ranges checked now rather than in the first step."""
     bound = functools.partial(loss, **hyperparameters)
-    losses.scheduled(loss, **hyperparameters)
+    jax.eval_shape(bound, jnp.zeros((1, 2)), jnp.zeros(1, jnp.int32))
     return bound

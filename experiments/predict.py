@@ -24,10 +24,14 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
     if output.suffix not in (".csv", ".npz"):
         raise UserError(f"--output {output} must end in .csv or .npz")
     images, labels = sources.load_images(data)
-    if list(images.shape[1:]) != resolved["input_shape"]:
+    found, trained_on = (
+        [str(images.dtype), list(images.shape[1:])],
+        [resolved["input_dtype"], resolved["input_shape"]],
+    )
+    if found != trained_on:
         raise UserError(
-            f"{data} has examples of shape {list(images.shape[1:])}, "
-            f"the run was trained on {resolved['input_shape']}"
+            f"each example of {data} is {found[0]} {found[1]}, the run was trained on "
+            f"{trained_on[0]} {trained_on[1]}"
         )
 
     parts = assemble(

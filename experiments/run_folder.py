@@ -21,19 +21,17 @@ def claim(run_dir: Path, config: dict[str, Any]) -> None:
     """Makes `run_dir` the folder of a run with this `config`, or checks that it is already."""
     path = run_dir / "config.json"
     if path.exists():
-        differing = list(_differing(read_json(path)["config"], config))
+        differing = list(_differing(read_config(run_dir), _plain(config)))
         if differing:
             raise UserError(
                 f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
                 f"choose another --run-dir or delete it"
             )
         return
-    try:
-        if run_dir.is_dir() and any(run_dir.iterdir()):
-            raise UserError(f"{run_dir} is not empty and has no config.json; choose another --run-dir")
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{run_dir} cannot be used as a run folder ({error.strerror})") from error
+    # A kill may have left a file that was being written.
+    if run_dir.is_dir() and any(entry.suffix != ".unfinished" for entry in run_dir.iterdir()):
+        raise UserError(f"{run_dir} is not empty and has no config.json; choose another --run-dir")
+    run_dir.mkdir(parents=True, exist_ok=True)
     write_json(path, {"config": config, "provenance": provenance()})
 
 
@@ -50,16 +48,19 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} is not a run folder: config.json is missing")
-    return read_json(path)["config"]
+    try:
+        return read_json(path)["config"]
+    except (KeyError, TypeError):
+        raise UserError(f"{path}: damaged: there is no configuration in it") from None
 
 
 def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
     """The metrics of the first `epochs` epochs; lines beyond them are dropped from the file."""
     path = run_dir / "metrics.jsonl"
-    lines = path.read_text().splitlines()[:epochs] if path.exists() else []
     try:
+        lines = path.read_text().splitlines()[:epochs] if path.exists() else []
         metrics = [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f"{path}: damaged ({error}); delete the run folder to start anew") from error
     if len(metrics) < epochs:
         raise UserError(
@@ -79,7 +80,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file that this module wrote."""
     try:
         return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
 
 

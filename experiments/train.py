@@ -1,6 +1,7 @@
 """Training: what happens in a run, in the order in which it happens."""
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +97,7 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
     record["resolved"] = {
         "num_classes": dataset.num_classes,
         "input_shape": list(input_shape),
+        "input_dtype": str(dataset.train_images.dtype),
         "train_examples": len(split.train_images),
         "data_hash": run_folder.fingerprint(*dataset[:5]),
     }
@@ -110,7 +112,7 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
     epoch = 0
     if restored := checkpoints.restore(checkpoint.abstract(run)):
         epoch, run = restored
-        checkpoints.discard_after(epoch)
+        checkpoints.set_aside_after(epoch)
         progress.say(f"{run_dir}: resuming after epoch {epoch}")
     history = run_folder.read_metrics(run_dir, epoch)
 
@@ -141,7 +143,7 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
             if epoch % experiment.checkpoint_every == 0 or epoch == experiment.optimization.epochs:
                 checkpoints.save(epoch, run)
             report_epoch(measured)
-            diverged = diverged or warn_if_diverged(progress, method, measured, seeds_of(experiment))
+            diverged = diverged or warn_if_diverged(method, measured, seeds_of(experiment))
     checkpoints.close()
 
     summary = {
@@ -174,6 +176,11 @@ def hold_out(images: np.ndarray, given: data_labels.GivenLabels, fraction: float
     """Takes a fraction of the examples out of the training set, the same ones for every seed."""
     order = np.random.default_rng(0).permutation(len(images))
     held = round(fraction * len(images))
+    if fraction and not 0 < held < len(images):
+        raise UserError(
+            f"--validation-fraction {fraction:g} of {len(images)} examples leaves none to "
+            f"{'train on' if held else 'validate on'}"
+        )
     validation, training = np.sort(order[:held]), np.sort(order[held:])
     clean = None if given.clean is None else given.clean[training]
     return Split(
@@ -210,9 +217,10 @@ def assemble(
     setting = methods.Setting(num_classes, optimization.epochs, steps_per_epoch, learning_rate)
     name, _ = methods.parse(method)
     chosen = methods.build(name, setting, config.hyperparameters_of(method, experiment))
+    limit = optimization.gradient_norm_clip
     optimizer = optax.chain(
         chosen.transformation,
-        optax.clip_by_global_norm(optimization.gradient_norm_clip),
+        optax.identity() if limit is None else optax.clip_by_global_norm(limit),
         optax.add_decayed_weights(optimization.weight_decay),
         optax.sgd(learning_rate, optimization.momentum),
     )
@@ -346,13 +354,14 @@ def select(selected: Selected | None, state: TrainState, measured: dict[str, Any
     return jax.tree.map(choose, Selected(state.params, state.statistics, accuracy), selected)
 
 
-def warn_if_diverged(progress: Progress, method: str, measured: dict[str, Any], seeds: range) -> bool:
-    """Says so if a loss is no longer a number; the run goes on, since other seeds may be well."""
+def warn_if_diverged(method: str, measured: dict[str, Any], seeds: range) -> bool:
+    """Warns if a loss is no longer a number; the run goes on, since other seeds may be well."""
     lost = [seed for seed, loss in zip(seeds, measured["train_loss"], strict=True) if not np.isfinite(loss)]
     if lost:
-        progress.say(
-            f"warning: {method}: training loss of seed {lost[0]} is not finite in epoch {measured['epoch']}; "
-            f"try a smaller --learning-rate, or --standardize if the features are large"
+        warnings.warn(
+            f"{method}: training loss of seed {lost[0]} is not finite in epoch {measured['epoch']}; "
+            f"try a smaller --learning-rate, or --standardize if the features are large",
+            stacklevel=2,
         )
     return bool(lost)
 

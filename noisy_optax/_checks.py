@@ -8,7 +8,7 @@ import numpy as np
 
 def is_concrete(value: object) -> bool:
     """Whether `value` is a Python or NumPy number, so that its range can be checked without a tracer."""
-    return isinstance(value, Real | np.ndarray) and not isinstance(value, jax.Array)
+    return isinstance(value, Real | np.ndarray)
 
 
 def check_range(

@@ -1,6 +1,7 @@
 """Label-noise models with explicit keys: what was drawn is returned with the labels, for the record."""
 
 import functools
+import operator
 from typing import NamedTuple
 
 import jax
@@ -28,14 +29,30 @@ class NoisyLabels(NamedTuple):
     matrix: Float[Array, "classes classes"]
 
 
-def realised(clean: Int[Array, "n"], noisy: Int[Array, "n"], num_classes: int) -> NoisyLabels:
+def realised(clean: ArrayLike, noisy: ArrayLike, num_classes: int) -> NoisyLabels:
     """`noisy` together with the noise rate and the transition matrix that lead there from `clean`.
+
+    Args:
+      clean: integer class indices, `[n]`.
+      noisy: integer class indices, `[n]`.
+      num_classes: C, at least 2.
+
+    Raises:
+      TypeError: labels are not integers.
+      ValueError: labels are out of range, or of different or no length.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> nox.noise.realised(jnp.array([0, 0, 1, 1]), jnp.array([0, 1, 1, 1]), num_classes=2).matrix
     Array([[0.5, 0.5],
            [0. , 1. ]], dtype=float32)
     """
+    clean, noisy = _check_labels(clean, num_classes), _check_labels(noisy, num_classes)
+    if clean.shape != noisy.shape:
+        raise ValueError(f"expected as many clean labels as noisy ones, got {clean.size} and {noisy.size}")
+    return _realised(clean, noisy, num_classes)
+
+
+def _realised(clean: Int[Array, "n"], noisy: Int[Array, "n"], num_classes: int) -> NoisyLabels:
     counts = jnp.zeros((num_classes, num_classes), jnp.float32).at[clean, noisy].add(1.0)
     matrix = counts / jnp.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     return NoisyLabels(noisy, jnp.mean((clean != noisy).astype(jnp.float32)), matrix)
@@ -152,7 +169,7 @@ def _shift_some(
     check_range("rate", rate, at_least=0.0, at_most=1.0)
     labels = _check_labels(labels, num_classes)
     # Counted here, not in float32.
-    amount = round(rate * labels.shape[0]) if exact else rate
+    amount = round(float(rate) * labels.shape[0]) if exact else rate
     return _shift_some_jit(key, labels, amount, shifts, num_classes, exact)
 
 
@@ -166,7 +183,7 @@ def _shift_some_jit(key, labels, amount, shifts, num_classes, exact):
         chosen = jax.random.uniform(choice_key, (n,)) < amount
     low, high = shifts
     shift = jax.random.randint(shift_key, labels.shape, low, high, labels.dtype)
-    return realised(labels, jnp.where(chosen, (labels + shift) % num_classes, labels), num_classes)
+    return _realised(labels, jnp.where(chosen, (labels + shift) % num_classes, labels), num_classes)
 
 
 @functools.partial(jax.jit, static_argnums=3)
@@ -185,18 +202,19 @@ def _move_by_matrix(key, labels, matrix, exact):
     # Rounding must not leave a gap below 1, which would fall to a class beyond the last one.
     cumulative = (cumulative / cumulative[:, -1:])[labels]
     noisy = jnp.sum(quantile[:, None] >= cumulative, axis=1, dtype=labels.dtype)
-    return realised(labels, noisy, matrix.shape[0])
+    return _realised(labels, noisy, matrix.shape[0])
 
 
 def _check_labels(labels: ArrayLike, num_classes: int) -> Int[Array, "n"]:
     check_range("num_classes", num_classes, at_least=2)
+    num_classes = operator.index(num_classes)
     if not isinstance(labels, jax.core.Tracer):
         # As they came: a 64-bit label may become a valid one when it is cut to 32 bits.
         labels = np.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels must be integer class indices, got {labels.dtype} of shape {labels.shape}")
-    if labels.ndim != 1:
-        raise ValueError(f"expected labels of shape [n], got {labels.shape}")
+    if labels.ndim != 1 or labels.size == 0:
+        raise ValueError(f"expected labels of shape [n] with n >= 1, got {labels.shape}")
     if isinstance(labels, np.ndarray):
         outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
         if outside.size:

@@ -302,3 +302,14 @@ def test_bad_input(name, labels, rate, num_classes, error, message):
 def test_bad_transition(labels, matrix, error, message):
     with pytest.raises(error, match=message):
         noise.transition(KEY, labels, matrix)
+
+
+def test_realised_checks_what_it_is_given():
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 2\), got 5 at index 1"):
+        noise.realised([0, 5], [0, 1], num_classes=2)
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 2\), got -1 at index 1"):
+        noise.realised([0, 1], [0, -1], num_classes=2)
+    with pytest.raises(ValueError, match="as many clean labels as noisy ones, got 2 and 1"):
+        noise.realised([0, 1], [0], num_classes=2)
+    with pytest.raises(ValueError, match=r"of shape \[n\] with n >= 1"):
+        noise.symmetric(KEY, np.zeros(0, int), 0.5, num_classes=2)

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,7 +46,7 @@ def corrupt(data: Data, dataset: Dataset, keys: jax.Array) -> GivenLabels:
         )
     if clean is None:
         return GivenLabels(given, None, None, None)
-    records = [noise.realised(jnp.asarray(clean), jnp.asarray(one_seed), num_classes) for one_seed in given]
+    records = [noise.realised(clean, one_seed, num_classes) for one_seed in given]
     return GivenLabels(
         given,
         clean,

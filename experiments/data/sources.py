@@ -1,5 +1,6 @@
 """Data sets as arrays in memory, checked before anything is trained on them."""
 
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -53,8 +54,14 @@ def load_images(data: str) -> tuple[Images, Labels | None]:
         raise UserError(f"{path}: expected an array 'images' or 'test_images', found neither")
     images = _images(path, key, arrays[key])
     label_key = key.replace("images", "labels")
-    labels = arrays.get(label_key)
-    return images, None if labels is None else _labels(path, label_key, labels, len(images))
+    if label_key not in arrays:
+        return images, None
+    try:
+        return images, _labels(path, label_key, arrays[label_key], len(images))
+    except UserError as error:
+        # They would only be compared with the predictions, and may stand for "unknown".
+        warnings.warn(f"labels ignored: {error}", stacklevel=2)
+        return images, None
 
 
 def digits() -> Dataset:
@@ -77,13 +84,13 @@ def npz(path: Path) -> Dataset:
     )
     train_images = _images(path, "train_images", arrays["train_images"])
     train_labels = _labels(path, "train_labels", arrays["train_labels"], len(train_images))
-    num_classes = int(train_labels.max()) + 1
-    if num_classes < 2:
-        raise UserError(f"{path}: train_labels hold a single class; expected at least two")
-
     clean_labels = arrays.get("train_clean_labels")
     if clean_labels is not None:
-        clean_labels = _labels(path, "train_clean_labels", clean_labels, len(train_images), num_classes)
+        clean_labels = _labels(path, "train_clean_labels", clean_labels, len(train_images))
+    # Noise may have emptied a class, which the clean labels still have.
+    num_classes = int(max(labels.max() for labels in (train_labels, clean_labels) if labels is not None)) + 1
+    if num_classes < 2:
+        raise UserError(f"{path}: train_labels hold a single class; expected at least two")
 
     if ("test_images" in arrays) != ("test_labels" in arrays):
         raise UserError(f"{path}: expected test_images and test_labels together, found only one of them")
@@ -124,9 +131,12 @@ def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> d
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray:
     try:
-        return archive[name]
+        array = archive[name]
     except _UNREADABLE as error:
         raise UserError(f"{path}: array {name!r} cannot be read ({_one_line(error)})") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: {name!r} is not an array")
+    return array
 
 
 def _images(path: Path, key: str, images: NDArray) -> Images:

@@ -40,11 +40,11 @@ def clip_slope(base: Loss, *, tau: ArrayLike) -> Loss:
 
     so that $|\ell_\tau'| = \min(g, \tau)$ and the loss is bounded. $p_\tau$ is found by bisection, once if
     tau is a number, in every step if it is traced. A tau that $g$ exceeds everywhere clips everywhere; one
-    that $g$ never reaches (mean absolute error with tau >= 1) changes nothing.
+    that $g$ never reaches for p from 1e-7 on (mean absolute error with tau >= 1) changes nothing.
 
     Args:
       base: a loss that is a decreasing, convex function of p alone, from this library or made by
-        `of_probability`; set its hyper-parameters with `functools.partial`.
+        `of_probability`; set its hyper-parameters, to numbers, with `functools.partial`.
       tau: largest slope, > 0.
 
     Returns:
@@ -63,6 +63,8 @@ def clip_slope(base: Loss, *, tau: ArrayLike) -> Loss:
     Array([1.5], dtype=float32)
     """
     check_range("tau", tau, above=0.0)
+    if jnp.ndim(tau) != 0:
+        raise ValueError(f"tau must be a scalar, got shape {jnp.shape(tau)}; jax.vmap gives several losses")
     _of_probability.check_base(base)
     solve = functools.partial(_of_probability.slope_to_log_odds, base)
     # A number is solved for once, here, even if this is called while something else is being traced.

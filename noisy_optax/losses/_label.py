@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
@@ -16,12 +17,15 @@ def prepare(
       that marks the given label's class. Logits of masked-out examples are replaced by zeros, which cuts
       their gradient; a label outside `[0, C)` marks no class.
     """
-    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    logits = jnp.asarray(logits)
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(f"logits must be floating, got {logits.dtype} of shape {logits.shape}")
     if logits.ndim == 0 or not -logits.ndim <= axis < logits.ndim:
         raise ValueError(f"logits of shape {logits.shape} have no class axis {axis}")
+    if logits.shape[axis] == 0:
+        raise ValueError(f"logits of shape {logits.shape} have no classes on axis {axis}")
     logits = jnp.moveaxis(logits, axis, -1)
+    labels = _within_32_bits(labels, logits.shape[-1])
     batch_shape = logits.shape[:-1]
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(
@@ -41,6 +45,14 @@ def prepare(
     classes = jnp.arange(logits.shape[-1], dtype=labels.dtype)
     is_label = labels[..., None] == jax.lax.broadcast(classes, batch_shape)
     return at_least_32_bits(logits), is_label
+
+
+def _within_32_bits(labels: ArrayLike, num_classes: int) -> Array:
+    """`labels` as a JAX array, which may cut 64 bits to 32: before 2**32 can turn into class 0, it is -1."""
+    if isinstance(labels, np.ndarray) and labels.dtype in (np.int64, np.uint64):
+        labels = labels.astype(np.int64)
+        labels = np.where((labels >= 0) & (labels < num_classes), labels, -1).astype(np.int32)
+    return jnp.asarray(labels)
 
 
 def at_least_32_bits(x: Array) -> Array:

@@ -39,6 +39,7 @@ def of_probability(function: Callable[[Array], Array]) -> Loss:
         limits = jnp.finfo(p.dtype)
         return _label.finish(function(jnp.clip(p, limits.tiny, 1 - limits.epsneg)), where)
 
+    loss.__name__ = f"of_probability({getattr(function, '__name__', repr(function))})"
     return loss
 
 
@@ -65,7 +66,12 @@ def evaluate_now(function: Callable[..., Any], *args: ArrayLike) -> Any:
 
     Compiled ahead of time: `jax.ensure_compile_time_eval` would run a loop operation by operation.
     """
-    return jax.jit(function).lower(*args).compile()(*args)
+    compiled = jax.jit(function).lower(*args).compile()
+    try:
+        return compiled(*args)
+    except TypeError as error:
+        # The function closes over a traced value, which the compiled one then expects as an argument.
+        raise TypeError("the hyper-parameters of a base must be numbers, not traced values") from error
 
 
 def check_base(base: Loss) -> None:
@@ -83,10 +89,10 @@ def check_base(base: Loss) -> None:
         return *values, slope(base, log_odds)
 
     even, uneven, g = (np.asarray(result, np.float64) for result in evaluate_now(probe))
+    if not np.all(np.isfinite([even, g])):
+        raise ValueError(f"base must have finite values and slopes for p in [1e-7, 1 - 1e-7], unlike {name}")
     if not np.allclose(even, uneven, rtol=1e-3, atol=1e-5):
         raise ValueError(f"base must depend on the label's probability alone, which {name} does not")
-    if not np.all(np.isfinite(g)):
-        raise ValueError(f"base must have finite slopes for p in [1e-7, 1 - 1e-7], which {name} has not")
     rounding = 1e-3 * np.abs(g[:-1]) + 1e-6
     if np.any(g < -1e-6):
         raise ValueError(f"base must decrease with p on [1e-7, 1 - 1e-7], which {name} does not")

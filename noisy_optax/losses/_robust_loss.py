@@ -125,6 +125,13 @@ def scheduled(loss: Callable[..., Array], **schedules: float | optax.Schedule) -
     >>> robust.init().hyperparameters
     {'q': Array(0.6, dtype=float32)}
     """
+    for name, value in schedules.items():
+        if name in ("axis", "where"):
+            raise TypeError(
+                f"{name} is not a hyper-parameter; `value` takes where, and the class axis is last"
+            )
+        if not (is_concrete(value) or callable(value) or isinstance(value, jax.Array)):
+            raise TypeError(f"{name} must be a number or a schedule, got {value!r}")
     constants = {name: value for name, value in schedules.items() if is_concrete(value)}
     functions = {
         name: value if callable(value) else lambda _, v=value: v for name, value in schedules.items()
@@ -134,7 +141,9 @@ def scheduled(loss: Callable[..., Array], **schedules: float | optax.Schedule) -
         return {name: jnp.asarray(fn(count), dtype=float) for name, fn in functions.items()}
 
     def probe(logits, labels):
-        scheduled_now = {name: value for name, value in evaluate(0).items() if name not in constants}
+        scheduled_now = {
+            name: value for name, value in evaluate(jnp.zeros([], jnp.int32)).items() if name not in constants
+        }
         return loss(logits, labels, **constants, **scheduled_now)
 
     jax.eval_shape(probe, jnp.zeros((1, 2)), jnp.zeros(1, int))

@@ -54,19 +54,21 @@ def test_only_the_methods_own_hyperparameters_are_saved():
     [
         (["--noise", "symmetric"], "--noise symmetric needs --noise-rate"),
         (["--noise-rate", "0.2"], "has no effect with --noise none"),
-        (["--noise", "pair", "--noise-rate", "1.5"], "--noise-rate must be from 0 to 1, got 1.5"),
+        (["--noise", "pair", "--noise-rate", "1.5"], r"--noise-rate must be in \[0, 1\], got 1.5"),
         (["--noise", "pair", "--noise-rate", "nan"], "--noise-rate must be"),
-        (["--validation-fraction", "1"], "--validation-fraction must be"),
+        (["--validation-fraction", "-0.1"], "--validation-fraction must be"),
         (["--select", "validation"], "--select validation needs --validation-fraction"),
-        (["--epochs", "0"], "--epochs must be at least 1, got 0"),
+        (["--epochs", "0"], r"--epochs must be in \[1, inf\], got 0"),
         (["--batch-size", "-1"], "--batch-size must be"),
-        (["--learning-rate", "0"], "--learning-rate must be above 0"),
+        (["--learning-rate", "0"], r"--learning-rate must be in \(0, inf\), got 0"),
         (["--learning-rate", "nan"], "--learning-rate must be"),
         (["--momentum", "1"], "--momentum must be"),
         (["--weight-decay", "-1e-4"], "--weight-decay must be"),
         (["--gradient-norm-clip", "0"], "--gradient-norm-clip must be"),
+        (["--gradient-norm-clip", "inf"], "--gradient-norm-clip must be"),
         (["--seeds", "0"], "--seeds must be"),
         (["--first-seed", "-1"], "--first-seed must be"),
+        (["--first-seed", "5000000000"], "--first-seed must be"),
         (["--checkpoint-every", "0"], "--checkpoint-every must be"),
         (["--width", "4"], "--width must be"),
     ],
@@ -74,6 +76,13 @@ def test_only_the_methods_own_hyperparameters_are_saved():
 def test_values_out_of_range_name_the_flag(flags, said):
     with pytest.raises(UserError, match=said):
         config.check(parse("train", *flags).experiment)
+
+
+def test_a_config_of_another_version_is_refused():
+    record = config.as_record("cross_entropy", parse("train").experiment)
+    for damaged in ({}, {**record, "data": {"unknown": 1}}, {**record, "model": None}):
+        with pytest.raises(UserError, match=r"config\.json is damaged or of another version"):
+            config.from_record(damaged)
 
 
 def test_default_run_folders_differ_where_the_experiment_does():

@@ -58,6 +58,7 @@ def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
     assert main(["compare", *flags, "--methods", *methods, "--run-dir", str(run_dir)]) == 0
     said = capsys.readouterr().out
     assert all(method in said for method in methods)
+    assert "…" not in said
     summary = json.loads((run_dir / "summary.json").read_text())
     assert set(summary["methods"]) == set(methods)
     assert len(summary["methods"]["cross_entropy"]["last_10_mean"]["per_seed"]) == 2
@@ -81,10 +82,21 @@ def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
         (["train", "--noise", "symmetric"], "needs --noise-rate"),
         (["train", "--method", "phuber_cross_entropy", "--phuber-cross-entropy.tau", "1"], "tau must be in"),
         (["train", "--dataset", "TINY", "--model", "cnn", "--batch-size", "100"], "--batch-size 100 is more"),
-        (["compare", "--methods", "cross_entropy", "cross_entropy"], "different methods"),
+        (["compare", "--methods", "cross_entropy", "cross_entropy"], "expected different methods"),
+        (
+            ["compare", "--methods", "phuber_cross_entropy:tau=10", "phuber_cross_entropy"],
+            "different methods",
+        ),
+        (
+            ["compare", "--methods", "cross_entropy", "generalized_cross_entropy:q=2"],
+            "q must be in (0.0, 1.0]",
+        ),
+        (["compare", "--run-dir", "TRAINED", "--epochs", "1"], "holds a run of another configuration"),
+        (["train", "--run-dir", "/dev/null/x", "--epochs", "1"], "/dev/null/x: Not a directory"),
+        (["train", "--run-dir", "/proc/x", "--epochs", "1"], "/proc/x: "),
         (["compare", "--methods", "cross_entropy", "typo"], "no method is called 'typo'"),
         (["predict", "EMPTY", "digits"], "is not a run folder"),
-        (["predict", "TRAINED", "digits"], "examples of shape [8, 8, 1]"),
+        (["predict", "TRAINED", "digits"], "is float32 [8, 8, 1], the run was trained on uint8 [4, 4, 1]"),
         (["predict", "TRAINED", "TINY", "--output", "x.txt"], "must end in .csv or .npz"),
         (["predict", "TRAINED", "TINY", "--output", "/nowhere/x.csv"], "cannot be written"),
     ],
@@ -101,6 +113,7 @@ def test_the_users_mistakes_are_one_line_and_exit_code_2(
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
+    assert main(["train", "--dataset", f"npz:{tiny_npz}", *FLAGS, "--run-dir", str(trained)]) == 0
 
 
 def command(*args, cwd):

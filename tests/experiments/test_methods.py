@@ -44,6 +44,21 @@ def test_a_value_out_of_range_is_the_users_error():
         methods.build("generalized_cross_entropy", SETTING, {"q": 2.0})
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("cross_entropy:", "has no hyper-parameter ''; it has none"),
+        ("phuber_cross_entropy:t=2", "has no hyper-parameter 't'; it has tau"),
+        ("phuber_cross_entropy:tau=two", "tau must be a float, got 'two'"),
+        ("phuber_cross_entropy:tau=2,tau=3", "tau is given twice"),
+    ],
+)
+def test_hyperparameters_in_the_name(spec, said):
+    assert methods.parse("phuber_generalized_cross_entropy:q=0.5,tau=2")[1] == {"q": 0.5, "tau": 2.0}
+    with pytest.raises(UserError, match=said):
+        methods.parse(spec)
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(UserError, match="no method is called 'ce'; the methods are cross_entropy, "):
         methods.by_name("ce")

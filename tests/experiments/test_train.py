@@ -208,6 +208,35 @@ def test_changed_data_is_another_configuration(finished, tmp_path, tiny_arrays, 
         train.train("cross_entropy", experiment(changed), finished, quiet)
 
 
+def test_no_norm_clip_can_be_resumed(tmp_path, tiny_npz, quiet):
+    free = experiment(tiny_npz, optimization=Optimization(epochs=1, batch_size=8, gradient_norm_clip=None))
+    first = train.train("cross_entropy", free, tmp_path / "run", quiet)
+    again = train.train("cross_entropy", free, tmp_path / "run", quiet)
+    assert again["last"] == first["last"]
+
+
+def test_a_kill_while_the_config_was_written_is_forgiven(tmp_path):
+    (tmp_path / "config.json.unfinished").write_text('{"con')
+    run_folder.claim(tmp_path, {"a": (1, 2)})
+    run_folder.claim(tmp_path, {"a": (1, 2)})
+    assert run_folder.read_config(tmp_path) == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"\xff\xfe", b"{"])
+def test_a_damaged_config_is_an_error(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"config\.json: (damaged|cannot be read)"):
+        run_folder.claim(tmp_path, {"a": 1})
+
+
+@pytest.mark.parametrize(("fraction", "missing"), [(0.001, "validate"), (0.999, "train")])
+def test_a_split_without_examples_is_an_error(tmp_path, tiny_npz, quiet, fraction, missing):
+    empty = experiment(tiny_npz, data=Data(dataset=f"npz:{tiny_npz}", validation_fraction=fraction))
+    with pytest.raises(UserError, match=f"of 60 examples leaves none to {missing} on"):
+        train.train("cross_entropy", empty, tmp_path / "run", quiet)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path, tiny_npz, quiet):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"is not empty and has no config\.json"):
@@ -222,15 +251,13 @@ def test_a_batch_larger_than_the_data(tmp_path, tiny_npz, quiet):
     assert not (tmp_path / "run").exists()
 
 
-def test_divergence_is_reported(tmp_path, tiny_npz, quiet, monkeypatch):
-    said = []
-    monkeypatch.setattr(quiet, "say", said.append)
+def test_divergence_is_reported(tmp_path, tiny_npz, quiet):
     wild = experiment(
         tiny_npz,
         optimization=Optimization(epochs=2, batch_size=8, learning_rate=1e30, gradient_norm_clip=1e30),
     )
-    train.train("cross_entropy", wild, tmp_path / "run", quiet)
-    assert any("training loss of seed 0 is not finite" in line for line in said)
+    with pytest.warns(UserWarning, match="training loss of seed 0 is not finite"):
+        train.train("cross_entropy", wild, tmp_path / "run", quiet)
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["train_loss"] == [
         None
     ]
@@ -246,6 +273,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(finished, run_dir, tiny_
     with pytest.warns(UserWarning, match="damaged checkpoint skipped"):
         train.train("cross_entropy", tiny, run_dir, quiet)
     assert_same(shipped(run_dir, tiny), shipped(finished, tiny))
+    assert [path.name.split("-")[0] for path in (run_dir / "damaged-checkpoints").iterdir()] == ["4"]
     assert (run_dir / "metrics.jsonl").read_text() == (finished / "metrics.jsonl").read_text()
 
 

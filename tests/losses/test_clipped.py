@@ -138,7 +138,7 @@ def named(name, function):
         (named("increasing", lambda p: p), "base must decrease with p on .*, which increasing does not"),
         (named("valley", lambda p: (p - 0.6) ** 2), "base must decrease with p on .*, which valley does not"),
         (normalised_cross_entropy, "label's probability alone, which normalised_cross_entropy does not"),
-        (named("nan_slope", nan_slope), "base must have finite slopes .*, which nan_slope has not"),
+        (named("nan_slope", nan_slope), "base must have finite values and slopes .*, unlike nan_slope"),
     ],
 )
 def test_base_that_cannot_be_clipped(base, message):
@@ -159,3 +159,17 @@ def test_of_probability_never_shows_the_function_0_or_1():
     p = jax.jit(losses.of_probability(lambda p: p))(logits, np.zeros(4, np.int32))
     assert np.all((p > 0) & (p < 1))
     np.testing.assert_allclose(p, [0, 1, 0, 1], atol=1e-7)
+
+
+def test_a_base_with_a_traced_hyperparameter_is_refused_in_a_sentence():
+    def loss(q):
+        base = functools.partial(losses.generalized_cross_entropy, q=q)
+        return losses.clip_slope(base, tau=2.0)(jnp.zeros((1, 2)), jnp.zeros(1, int))
+
+    with pytest.raises(TypeError, match="hyper-parameters of a base must be numbers, not traced values"):
+        jax.jit(loss)(0.5)
+
+
+def test_tau_is_a_scalar():
+    with pytest.raises(ValueError, match=r"tau must be a scalar, got shape \(2,\)"):
+        losses.clip_slope(losses.cross_entropy, tau=np.array([2.0, 3.0]))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import hypothesis
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -422,3 +423,24 @@ def test_axis_that_is_not_there_is_refused(loss, axis):
 def test_options_are_keyword_only(loss):
     with pytest.raises(TypeError, match="positional"):
         loss.call(LOGITS, LABELS, -1)
+
+
+def test_lowers_for_every_platform(loss):
+    def mean(logits, labels):
+        return loss.call(logits, labels).mean()
+
+    step = jax.jit(jax.value_and_grad(mean))
+    exported = jax.export.export(step, platforms=["cpu", "cuda", "tpu"])(LOGITS, LABELS)
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+
+
+def test_a_64_bit_label_is_not_cut_to_another_class(loss):
+    for dtype in (np.int64, np.uint64):
+        labels = np.array([1, 2**32, 2**32 + 2], dtype)
+        values = np.asarray(loss.call(LOGITS[:3], labels))
+        np.testing.assert_array_equal(np.isnan(values), [False, True, True])
+
+
+def test_no_classes_at_all(loss):
+    with pytest.raises(ValueError, match="have no classes on axis -1"):
+        loss.call(np.zeros((2, 0), np.float32), np.zeros(2, int))
