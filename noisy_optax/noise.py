@@ -213,8 +213,10 @@ def _check_labels(labels: ArrayLike, num_classes: int) -> Int[Array, "n"]:
         labels = np.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels must be integer class indices, got {labels.dtype} of shape {labels.shape}")
-    if labels.ndim != 1 or labels.size == 0:
-        raise ValueError(f"expected labels of shape [n] with n >= 1, got {labels.shape}")
+    if labels.ndim != 1:
+        raise ValueError(f"expected labels of shape [n], got {labels.shape}")
+    if labels.size == 0:
+        raise ValueError("expected at least one label, got none")
     if isinstance(labels, np.ndarray):
         outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
         if outside.size:

@@ -89,7 +89,7 @@ def npz(path: Path) -> Dataset:
         clean_labels = _labels(path, "train_clean_labels", clean_labels, len(train_images))
     # Noise may have emptied a class, which the clean labels still have.
     num_classes = int(max(labels.max() for labels in (train_labels, clean_labels) if labels is not None)) + 1
-    if num_classes < 2:
+    if train_labels.min() == train_labels.max():
         raise UserError(f"{path}: train_labels hold a single class; expected at least two")
 
     if ("test_images" in arrays) != ("test_labels" in arrays):

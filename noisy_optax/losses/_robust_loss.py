@@ -48,8 +48,9 @@ class RobustLoss(NamedTuple):
       update: `update(state, logits, labels, *, where=None) -> state`.
       value: `value(state, logits, labels, *, where=None) -> losses`.
 
-    >>> import jax, jax.numpy as jnp, noisy_optax as nox
-    >>> robust = nox.losses.scheduled(nox.losses.generalized_cross_entropy, q=lambda step: 0.5 + 0.1 * step)
+    >>> import jax, jax.numpy as jnp, optax, noisy_optax as nox
+    >>> q = optax.linear_schedule(0.5, 1.0, transition_steps=5)
+    >>> robust = nox.losses.scheduled(nox.losses.generalized_cross_entropy, q=q)
     >>> logits, labels = jnp.array([[2.0, 0.0, 0.0]]), jnp.array([1])
     >>> @jax.jit
     ... def step(state):
