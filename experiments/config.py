@@ -122,9 +122,9 @@ class Compare:
 class Predict:
     """Predict labels with a trained run; several seeds predict with the mean of their probabilities."""
 
-    run: Positional[Path]
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
     """Folder of a finished or interrupted run of `train`."""
-    data: Positional[str]
+    data: Annotated[Positional[str], arg(metavar="DATA")]
     """`digits` (its test part), or `npz:FILE` or just FILE, with an array `images` or `test_images`."""
     output: Path | None = None
     """FILE.csv (index, label, probability) or FILE.npz (labels, probabilities); RUN/predictions.csv."""
