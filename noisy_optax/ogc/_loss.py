@@ -109,17 +109,19 @@ def ogc_loss(
     >>> robust = nox.ogc.ogc_loss(learning_rate=0.1, update_every=1, queue_size=4)
     >>> logits = jnp.array([[3.0, 0.0], [2.0, 0.0], [0.0, 3.0], [2.5, 0.0]])
     >>> labels = jnp.array([0, 0, 0, 0]) # the third one looks wrong
-    >>> state = robust.update(robust.init(), logits, labels)
+    >>> state = jax.jit(robust.update)(robust.init(), logits, labels)
     >>> round(float(state.probability_threshold), 3)
     0.305
     >>> robust.value(state, logits, labels).round(2)
-    Array([0.05, 0.13, 2.02, 0.08], dtype=float32)
+    Array([0.05, 0.13, 2.03, 0.08], dtype=float32)
     """
     _of_probability.check_base(base)
     check_range("update_every", update_every, above=0)
     check_range("queue_size", queue_size, above=0)
     bound_at = _bound_schedule(learning_rate, epsilon, bound)
-    solve = _threshold.threshold_solver(base, mode, halvings, tolerance)
+    halvings = _threshold.check_search(mode, halvings, tolerance)
+    slopes = _of_probability.evaluate_now(lambda: _threshold.grid_slopes(base))
+    solve = _threshold.threshold_solver(base, slopes, mode, halvings, tolerance)
 
     def init_fn():
         threshold = jnp.asarray(PROBABILITY_MIN, dtype=float)
@@ -131,7 +133,7 @@ def ogc_loss(
             bound=bound_at(jnp.zeros([], jnp.int32)),
             mixture=Mixture(*(jnp.full(2, value, threshold.dtype) for value in (0.0, 1.0, 0.5))),
             probability_threshold=threshold,
-            tau=_threshold.threshold_slope(base, threshold),
+            tau=slopes[-1],
         )
 
     def update_fn(state, logits, labels, *, where=None):
@@ -207,7 +209,7 @@ def replica_axes(state: Any) -> Any:
     >>> axes = nox.ogc.replica_axes(robust.init())
     >>> states = jax.vmap(robust.init, out_axes=axes, axis_size=3)()
     >>> update = jax.vmap(robust.update, in_axes=(axes, 0, None), out_axes=axes)
-    >>> states = update(states, jnp.zeros((3, 8, 2)), jnp.zeros(8, int))
+    >>> states = jax.jit(update)(states, jnp.zeros((3, 8, 2)), jnp.zeros(8, int))
     >>> states.count.shape, states.queue.shape
     ((), (3, 4096))
     """
@@ -244,17 +246,25 @@ def _observe(
 ) -> tuple[Float[Array, "n"], Bool[Array, "n"]]:
     """H of a batch and whether it is valid, flat and at most `queue_size` long."""
     logits = jax.lax.stop_gradient(logits)
-    h = -_label.label_log_probability(logits, labels, where=where).ravel()
-    valid = ~jnp.isnan(h)
-    if where is not None:
-        valid &= jnp.asarray(where).ravel()
+    h = -_label.label_log_probability(logits, labels, where=where)
+    valid = ~jnp.isnan(h) if where is None else ~jnp.isnan(h) & jnp.asarray(where)
     h = jnp.where(valid, jnp.clip(h, _threshold.H_MIN, _threshold.H_MAX), 0.0)
+    h, valid = _replicated(h).ravel(), _replicated(valid).ravel()
     if axis_name is not None:
-        h, valid = jax.lax.all_gather((h, valid), axis_name, tiled=True)
+        # `invarying`: every device holds the same queue, and may return it as replicated.
+        h, valid = jax.lax.all_gather((h, valid), axis_name, tiled=True, to="invarying")
     if h.size > queue_size:
         chosen = _spread_indices(h.size, queue_size)
         h, valid = h[chosen], valid[chosen]
     return h, valid
+
+
+def _replicated(x: Array) -> Array:
+    """Undoes an explicit sharding, under which a split batch cannot be joined to the queue."""
+    sharding = jax.typeof(x).sharding
+    if all(axis is None for axis in sharding.spec):
+        return x
+    return jax.sharding.reshard(x, sharding.update(spec=jax.P(*[None] * x.ndim)))
 
 
 def _spread_indices(n: int, size: int) -> Int[np.ndarray, "size"]:

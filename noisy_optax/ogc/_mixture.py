@@ -70,6 +70,11 @@ def fit_mixture(
     check_range("tolerance", tolerance, at_least=0.0)
     check_range("variance_floor", variance_floor, above=0.0)
     x, valid = _prepare(x, where)
+    return _fit(x, valid, max_rounds, tolerance, variance_floor)
+
+
+@jax.jit
+def _fit(x, valid, max_rounds, tolerance, variance_floor):
     total = jnp.maximum(jnp.sum(valid, dtype=x.dtype), 1.0)
     # Sums of values around their mean keep the digits that tell neighbouring cuts apart.
     centre = jnp.sum(jnp.where(valid, x, 0.0)) / total
@@ -101,7 +106,7 @@ def _prepare(x: ArrayLike, where: ArrayLike | None) -> tuple[Float[Array, "n"], 
     if x.ndim != 1 or x.size == 0:
         raise ValueError(f"expected x of shape [n] with n >= 1, got {x.shape}")
     valid = jnp.ones(x.shape, bool) if where is None else _label.example_mask(where, x.shape)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32)), valid
+    return (x.astype(jnp.float32) if x.dtype.itemsize < 4 else x), valid
 
 
 def _two_means_cut(centred: Float[Array, "n"], valid: Bool[Array, "n"]) -> Float[Array, ""]:

@@ -1,5 +1,6 @@
 """The clipping threshold: how much steeper wrong labels may pull than right ones, once clipped."""
 
+import functools
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -51,8 +52,12 @@ def gradient_ratio(mixture: Mixture, base: Loss, probability_threshold: ArrayLik
     >>> round(float(nox.ogc.gradient_ratio(mixture, nox.losses.cross_entropy, 0.1)), 2)
     6.3
     """
-    slopes = _grid_slopes(base)
-    return _ratio(_densities(mixture), slopes, threshold_slope(base, jnp.asarray(probability_threshold)))
+    return _gradient_ratio(mixture, base, jnp.asarray(probability_threshold, dtype=float))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _gradient_ratio(mixture, base, probability_threshold):
+    return _ratio(_densities(mixture), grid_slopes(base), threshold_slope(base, probability_threshold))
 
 
 def solve_threshold(
@@ -98,32 +103,41 @@ def solve_threshold(
     >>> round(float(nox.ogc.solve_threshold(mixture, nox.losses.cross_entropy, bound=3.0)), 2)
     0.23
     """
-    return threshold_solver(base, mode, halvings, tolerance)(mixture, bound)
+    halvings = check_search(mode, halvings, tolerance)
+    return _solve_threshold(mixture, base, jnp.asarray(bound, dtype=float), mode, halvings, tolerance)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 3, 4, 5))
+def _solve_threshold(mixture, base, bound, mode, halvings, tolerance):
+    return threshold_solver(base, grid_slopes(base), mode, halvings, tolerance)(mixture, bound)
+
+
+def check_search(mode: Mode, halvings: int | None, tolerance: float) -> int:
+    """Checks the options of a search and returns its number of halvings."""
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
+    halvings = {"default": 20, "published": 10}[mode] if halvings is None else halvings
+    check_range("halvings", halvings, above=0)
+    check_range("tolerance", tolerance, at_least=0.0)
+    return halvings
 
 
 def threshold_solver(
-    base: Loss, mode: Mode, halvings: int | None, tolerance: float
-) -> Callable[[Mixture, ArrayLike], Float[Array, ""]]:
-    """`solve_threshold` for one base, whose slopes on the grid are evaluated here and not in every search."""
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
+    base: Loss, slopes: Float[Array, "grid"], mode: Mode, halvings: int, tolerance: float
+) -> Callable[[Mixture, Float[Array, ""]], Float[Array, ""]]:
+    """`solve_threshold` for one base, given its `grid_slopes`: a search need not evaluate them again."""
     linear = mode == "published"
-    halvings = (10 if linear else 20) if halvings is None else halvings
-    check_range("halvings", halvings, above=0)
-    check_range("tolerance", tolerance, at_least=0.0)
-    slopes = _grid_slopes(base)
 
     def solve(mixture, bound):
         densities = _densities(mixture)
-        bound = jnp.asarray(bound, slopes.dtype)
 
-        def excess(p):
-            return _ratio(densities, slopes, threshold_slope(base, p)) - bound
+        def excess(tau):
+            return _ratio(densities, slopes, tau) - bound
 
         def halve(_, interval):
             low, high = interval
             middle = (low + high) / 2
-            above = excess(middle if linear else jax.nn.sigmoid(middle))
+            above = excess(threshold_slope(base, middle if linear else jax.nn.sigmoid(middle)))
             # Once a threshold is as good as exact, both ends stay there.
             found = jnp.abs(above) < tolerance
             return jnp.where((above > 0) | found, middle, low), jnp.where((above <= 0) | found, middle, high)
@@ -132,7 +146,8 @@ def threshold_solver(
         interval = (least, most) if linear else (log_odds(least), log_odds(most))
         upper = jax.lax.fori_loop(0, halvings, halve, interval)[1]
         upper = upper if linear else jax.nn.sigmoid(upper)
-        return jnp.where(excess(least) <= 0, least, jnp.where(excess(most) > 0, most, upper))
+        # The grid has both ends: its last slope belongs to the least probability, its first to the largest.
+        return jnp.where(excess(slopes[-1]) <= 0, least, jnp.where(excess(slopes[0]) > 0, most, upper))
 
     return solve
 
@@ -147,9 +162,9 @@ def threshold_slope(base: Loss, p: Float[Array, "..."]) -> Float[Array, "..."]:
     return _of_probability.slope(base, log_odds(p))
 
 
-def _grid_slopes(base: Loss) -> Float[Array, "grid"]:
-    with jax.ensure_compile_time_eval():
-        return _of_probability.slope(base, jnp.asarray(GRID_LOG_ODDS, dtype=float))
+def grid_slopes(base: Loss) -> Float[Array, "grid"]:
+    """g on the grid, from the flattest slope at p = 1 - 1e-7 to the steepest at 1e-7."""
+    return _of_probability.slope(base, jnp.asarray(GRID_LOG_ODDS, dtype=float))
 
 
 def _densities(mixture: Mixture) -> Float[Array, "2 grid"]:
