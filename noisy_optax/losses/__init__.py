@@ -2,6 +2,7 @@
 
 from noisy_optax.losses._clipped import clip_slope, phuber_cross_entropy, phuber_generalized_cross_entropy
 from noisy_optax.losses._cross_entropy import cross_entropy
+from noisy_optax.losses._focal import focal
 from noisy_optax.losses._generalized_cross_entropy import generalized_cross_entropy, mean_absolute_error
 from noisy_optax.losses._label import label_log_odds, label_log_probability
 from noisy_optax.losses._of_probability import of_probability
@@ -21,6 +22,7 @@ __all__ = [
     "StatelessState",
     "clip_slope",
     "cross_entropy",
+    "focal",
     "generalized_cross_entropy",
     "label_log_odds",
     "label_log_probability",

@@ -1,0 +1,53 @@
+"""Focal loss: cross-entropy that fades out on examples the model already gets right."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax._checks import check_range
+from noisy_optax.losses import _label
+
+
+def focal(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: ArrayLike = 0.5,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Focal loss: cross-entropy weighted by a power of the probability that the label is missing.
+
+    $$\ell = -(1 - p)^\gamma \log p, \qquad p = \mathrm{softmax}(z)_y$$
+
+    The weight is differentiated like the rest; some published code for noisy labels holds it fixed.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      gamma: >= 0; 0 is cross-entropy. 0.5 is what papers on label noise use, 2 the source's for detection.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in nats, at most the cross-entropy, float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or gamma is out of range.
+
+    References:
+      Lin, Goyal, Girshick, He, Dollár, Focal Loss for Dense Object Detection, ICCV 2017,
+      arXiv 1708.02002, eq. 4.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> logits, labels = jnp.array([[2.0, 0.0], [2.0, 0.0]]), jnp.array([0, 1])
+    >>> nox.losses.focal(logits, labels, gamma=0.5).round(3)
+    Array([0.044, 1.996], dtype=float32)
+    """
+    check_range("gamma", gamma, at_least=0.0)
+    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
+    # Where no other class has any probability the complement's logarithm is -inf, and 0 * -inf is NaN.
+    log_complement = jnp.maximum(_label.log_complement(log_odds), jnp.finfo(log_odds.dtype).min)
+    weight = jnp.exp(jnp.asarray(gamma, log_odds.dtype) * log_complement)
+    return _label.finish(-weight * _label.log_probability(log_odds), where)

@@ -1,0 +1,160 @@
+"""gradient_ratio and solve_threshold against the published curves and thresholds, and closed forms."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from noisy_optax import losses, ogc
+from noisy_optax.ogc import _threshold
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ogc_threshold.npz")
+STREAMS = ["c10", "c100", "c10_odd"]
+BASES = {
+    "cross_entropy": losses.cross_entropy,
+    "focal": functools.partial(losses.focal, gamma=0.5),
+    "generalized_cross_entropy": functools.partial(losses.generalized_cross_entropy, q=0.7),
+}
+EVERY_CASE = [(stream, base) for stream in STREAMS for base in BASES]
+
+
+def golden_mixtures(stream):
+    """All mixtures of a stream in one, stacked; weights play no part."""
+    clean_mean, clean_variance, noisy_mean, noisy_variance = GOLDEN[f"{stream}/gmm"].astype(np.float32).T
+    return ogc.Mixture(
+        np.stack([clean_mean, noisy_mean], axis=1),
+        np.stack([clean_variance, noisy_variance], axis=1),
+        np.full((clean_mean.size, 2), 0.5, np.float32),
+    )
+
+
+def solve_all(stream, base, **options):
+    """Thresholds of every golden mixture for every golden bound, [mixtures, bounds]."""
+
+    def solve(mixture, bound):
+        return ogc.solve_threshold(mixture, BASES[base], bound, **options)
+
+    bounds = GOLDEN[f"{stream}/bounds"].astype(np.float32)
+    return jax.jit(jax.vmap(jax.vmap(solve, (None, 0)), (0, None)))(golden_mixtures(stream), bounds)
+
+
+def two_points(clean, noisy):
+    """A mixture so narrow that each component sits on one point of the grid; and the two values of H."""
+    means = _threshold.GRID[[clean, noisy]]
+    return ogc.Mixture(jnp.asarray(means, jnp.float32), jnp.full(2, 1e-6), jnp.full(2, 0.5)), means
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_slopes_on_the_grid(base):
+    # float32 resolves the slope of GCE to 1e-2 / p^q of its last digits.
+    tolerance = 3e-3 if base == "generalized_cross_entropy" else 2e-6
+    np.testing.assert_allclose(
+        _threshold.grid_slopes(BASES[base]), GOLDEN[f"grid_slopes/{base}"], rtol=tolerance
+    )
+
+
+@pytest.mark.parametrize(("stream", "base"), EVERY_CASE)
+def test_ratio_curve_is_the_published_one(stream, base):
+    ratio = functools.partial(ogc.gradient_ratio, base=BASES[base])
+    curve = jax.vmap(lambda mixture, p: ratio(mixture, probability_threshold=p), (None, 0))
+    at = GOLDEN[f"{stream}/ratio_at"].astype(np.float32)
+    found = jax.jit(jax.vmap(curve, (0, None)))(golden_mixtures(stream), at)
+    np.testing.assert_allclose(found, GOLDEN[f"{stream}/{base}/ratio"], rtol=3e-5)
+
+
+@pytest.mark.parametrize(("stream", "base"), EVERY_CASE)
+def test_published_thresholds_in_the_same_cell(stream, base):
+    found, expected = solve_all(stream, base, mode="published"), GOLDEN[f"{stream}/{base}/threshold_10"]
+    np.testing.assert_allclose(found, expected, atol=1.001 / 1024)
+    # The neighbouring cell is for ratios within rounding of the bound.
+    assert np.mean(np.abs(found - expected) < 1e-6) > 0.99
+
+
+@pytest.mark.parametrize(("stream", "base"), EVERY_CASE)
+def test_default_resolves_the_published_threshold(stream, base):
+    found, expected = solve_all(stream, base), GOLDEN[f"{stream}/{base}/threshold_60"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bound", [1.5, 3.0, 20.0])
+def test_cross_entropy_of_two_points(bound):
+    # Clipped at tau between the two slopes the ratio is tau / exp(clean): equal to the bound at
+    # p = exp(-clean) / bound.
+    mixture, (clean, noisy) = two_points(60, 700)
+    found = ogc.solve_threshold(mixture, losses.cross_entropy, bound)
+    np.testing.assert_allclose(found, np.exp(-clean) / bound, rtol=1e-4)
+    np.testing.assert_allclose(ogc.gradient_ratio(mixture, losses.cross_entropy, found), bound, rtol=1e-4)
+    unclipped = ogc.gradient_ratio(mixture, losses.cross_entropy, 1e-7)
+    np.testing.assert_allclose(unclipped, np.exp(noisy - clean), rtol=1e-5)
+
+
+def test_default_resolves_what_published_cannot():
+    mixture, (clean, _) = two_points(550, 900)
+    bound = 2.0
+    small = np.exp(-clean) / bound
+    assert small < 1e-3
+    np.testing.assert_allclose(ogc.solve_threshold(mixture, losses.cross_entropy, bound), small, rtol=1e-4)
+    published = ogc.solve_threshold(mixture, losses.cross_entropy, bound, mode="published")
+    np.testing.assert_allclose(published, 1 / 1024, rtol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["default", "published"])
+def test_ends_of_the_range(mode):
+    mixture, (clean, noisy) = two_points(60, 700)
+    solve = functools.partial(ogc.solve_threshold, mixture, mode=mode)
+    assert solve(losses.cross_entropy, np.exp(noisy - clean) * 1.01) == np.float32(1e-7)
+    assert solve(losses.mean_absolute_error, 1.0) == np.float32(1e-7)
+    # No clip brings the ratio down to a bound below 1.
+    assert solve(losses.cross_entropy, 0.5) == np.float32(1 - 1e-7)
+
+
+def test_clipping_more_brings_the_ratio_to_one():
+    mixture, _ = two_points(60, 700)
+    ratio = jax.vmap(functools.partial(ogc.gradient_ratio, mixture, losses.cross_entropy))
+    curve = ratio(np.geomspace(1e-7, 1 - 1e-7, 100).astype(np.float32))
+    assert np.all(np.diff(curve) <= 1e-6 * curve[:-1])
+    np.testing.assert_allclose(curve[-1], 1, rtol=1e-6)
+
+
+def test_halvings_and_tolerance():
+    mixture, (clean, _) = two_points(60, 700)
+    bound = np.exp(-clean) / 0.26
+    solve = functools.partial(ogc.solve_threshold, mixture, losses.cross_entropy, bound, mode="published")
+    np.testing.assert_allclose(solve(halvings=2), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(solve(halvings=3), 0.375, rtol=1e-6)
+    np.testing.assert_allclose(solve(halvings=20), 0.26, rtol=1e-5)
+    # 0.25 is the second middle; its ratio is off by 4 percent, and ends the search from above or below.
+    np.testing.assert_allclose(solve(halvings=20, tolerance=0.05 * bound), 0.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["default", "published"])
+@pytest.mark.parametrize("base", BASES)
+def test_equal_components_clip_nothing(base, mode):
+    # As fitted to queues that are all equal, at log 10, at the upper clamp, or empty.
+    means = jnp.array([2.3026, 16.1181, 0.0])
+    mixtures = ogc.Mixture(jnp.stack([means, means], axis=1), jnp.full((3, 2), 1e-3), jnp.zeros((3, 2)))
+    solve = functools.partial(ogc.solve_threshold, base=BASES[base], bound=1.2, mode=mode)
+    assert np.all(jax.vmap(lambda mixture: solve(mixture))(mixtures) == np.float32(1e-7))
+
+
+def test_components_off_the_grid_are_finite():
+    mixture = ogc.Mixture(jnp.array([-40.0, 90.0]), jnp.array([1e-3, 1e-3]), jnp.array([0.5, 0.5]))
+    np.testing.assert_allclose(ogc.gradient_ratio(mixture, losses.cross_entropy, 1e-7), 1e7, rtol=1e-4)
+    assert 0 < ogc.solve_threshold(mixture, losses.cross_entropy, 3.0) < 1
+
+
+def test_refuses_bad_arguments():
+    mixture, _ = two_points(60, 700)
+    solve = functools.partial(ogc.solve_threshold, mixture, losses.cross_entropy, 3.0)
+    with pytest.raises(ValueError, match="mode must be one of"):
+        solve(mode="linear")
+    with pytest.raises(ValueError, match="halvings must be in"):
+        solve(halvings=0)
+    with pytest.raises(ValueError, match="tolerance must be in"):
+        solve(tolerance=-1.0)
