@@ -47,13 +47,13 @@ results: $(VENV)/installed   ## measure experiments/results anew, ten minutes
 	  noise=$${cell%-*}; rate=; [ $$noise = none ] || rate="--noise-rate $${cell#*-}"; \
 	  $(RUN) -m experiments compare --methods $(METHODS) --seeds 10 --run-dir runs/results/$$cell \
 	    --noise $$noise $$rate; \
-	  cp runs/results/$$cell/summary.json experiments/results/digits/$$cell.json; \
 	done
 	$(RUN) -m experiments compare --noise symmetric --noise-rate 0.4 --seeds 30 --first-seed 100 \
-	  --methods cross_entropy phuber_cross_entropy mean_absolute_error --run-dir runs/results/30-seeds
-	cp runs/results/30-seeds/summary.json experiments/results/digits/symmetric-0.4-30-seeds.json
-	@mkdir -p docs
-	cp runs/results/symmetric-0.4/comparison.png docs/digits-symmetric-0.4.png
+	  --methods cross_entropy phuber_cross_entropy mean_absolute_error --run-dir runs/results/symmetric-0.4-30-seeds
+	@# Last, so that what is measured runs on code without uncommitted changes.
+	@for cell in $(CELLS) symmetric-0.4-30-seeds; do \
+	  cp runs/results/$$cell/summary.json experiments/results/digits/$$cell.json; done
+	@cp runs/results/symmetric-0.4/comparison.png docs/digits-symmetric-0.4.png
 	$(RUN) -m experiments tables
 
 format: $(VENV)/installed    ## rewrite the code in the house style

@@ -86,7 +86,7 @@ def table(result: dict[str, Any]) -> Table:
     """The comparison for a person to read, in percent, best method first."""
     title = f"{result['metric'].replace('_', ' ')} in %: {describe(result)}"
     # Few lines: the longest names leave just room for the numbers on a terminal of 80 columns.
-    printed = Table(title=title, box=box.SIMPLE_HEAD)
+    printed = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     printed.add_column("method", no_wrap=True)
     for heading in ("last-10 mean", "last epoch", "best epoch"):
         printed.add_column(heading, justify="right", no_wrap=True)

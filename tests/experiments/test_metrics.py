@@ -1,7 +1,10 @@
+import io
+
 import numpy as np
+from rich.console import Console
 from sklearn.metrics import accuracy_score, recall_score
 
-from experiments import metrics
+from experiments import compare, methods, metrics
 
 
 def test_training_metrics_by_hand():
@@ -61,3 +64,19 @@ def test_one_seed_has_no_spread():
         "sd": None,
         "per_seed": [0.5],
     }
+
+
+def test_the_longest_name_leaves_room_for_the_numbers_on_80_columns():
+    spread = {"mean": 0.98765, "sd": 0.12345, "per_seed": []}
+    own = dict.fromkeys(("last_10_mean", "last", "best_epoch"), spread)
+    result = {
+        "metric": "test_accuracy",
+        "seeds": [0, 1],
+        "config": {"data": {"dataset": "digits", "noise": "pair", "noise_rate": 0.3}},
+        "methods": {max(methods.names(), key=len): own},
+    }
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(compare.table(result))
+    said = console.export_text()
+    assert "…" not in said
+    assert said.count("98.77 ± 12.35") == 3
