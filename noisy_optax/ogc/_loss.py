@@ -58,8 +58,6 @@ def ogc_loss(
     update_every: int = 32,
     queue_size: int = 4096,
     mode: Mode = "default",
-    halvings: int | None = None,
-    tolerance: float = 1e-7,
     axis_name: str | None = None,
 ) -> RobustLoss:
     r"""Optimized gradient clipping: clips the slope of a loss in p where wrong labels would take over.
@@ -89,8 +87,6 @@ def ogc_loss(
       update_every: steps from one refit to the next, > 0.
       queue_size: > 0.
       mode: how the threshold is searched, see `solve_threshold`.
-      halvings: see `solve_threshold`.
-      tolerance: see `solve_threshold`.
       axis_name: under `shard_map`, the mesh axis the batch is split over; the queue then holds the whole batch.
         Under plain `jit` a sharded batch needs nothing.
 
@@ -115,13 +111,12 @@ def ogc_loss(
     >>> robust.value(state, logits, labels).round(2)
     Array([0.05, 0.13, 2.03, 0.08], dtype=float32)
     """
+    _threshold.check_mode(mode)
     _of_probability.check_base(base)
     check_range("update_every", update_every, above=0)
     check_range("queue_size", queue_size, above=0)
     bound_at = _bound_schedule(learning_rate, epsilon, bound)
-    halvings = _threshold.check_search(mode, halvings, tolerance)
-    slopes = _of_probability.evaluate_now(lambda: _threshold.grid_slopes(base))
-    solve = _threshold.threshold_solver(base, slopes, mode, halvings, tolerance)
+    slopes = _of_probability.evaluate_now(lambda: _threshold.tabulate(base, mode))
 
     def init_fn():
         threshold = jnp.asarray(PROBABILITY_MIN, dtype=float)
@@ -133,7 +128,7 @@ def ogc_loss(
             bound=bound_at(jnp.zeros([], jnp.int32)),
             mixture=Mixture(*(jnp.full(2, value, threshold.dtype) for value in (0.0, 1.0, 0.5))),
             probability_threshold=threshold,
-            tau=slopes[-1],
+            tau=slopes.candidates[0],
         )
 
     def update_fn(state, logits, labels, *, where=None):
@@ -147,8 +142,7 @@ def ogc_loss(
 
     def refit(state):
         mixture = fit_mixture(state.queue, state.valid)
-        threshold = solve(mixture, state.bound)
-        fitted = mixture, threshold, _threshold.threshold_slope(base, threshold)
+        fitted = mixture, *_threshold.search(mixture, slopes, state.bound, mode)
         enough = jnp.sum(state.valid, dtype=jnp.int32) >= math.ceil(MIN_VALID_SHARE * queue_size)
         return jax.tree.map(lambda new, old: jnp.where(enough, new, old), fitted, _keep(state))
 
