@@ -8,13 +8,14 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from tyro.conf import arg
 
+import noisy_optax as nox
 from experiments.errors import UserError
 from noisy_optax import RobustLoss, losses, stateless
 
@@ -28,11 +29,20 @@ class Setting(NamedTuple):
     learning_rate: optax.Schedule
 
 
+def _nothing(state: Any) -> dict[str, Any]:
+    return {}
+
+
 class Method(NamedTuple):
-    """A robust loss, and a transformation that the gradients pass before the optimizer."""
+    """A robust loss, and a transformation that the gradients pass before the optimizer.
+
+    Attributes:
+      measure: `measure(loss_state) -> metrics`, what to log of the loss's state after each epoch.
+    """
 
     loss: RobustLoss
     transformation: optax.GradientTransformation = optax.identity()
+    measure: Callable[[Any], dict[str, Any]] = _nothing
 
 
 def cross_entropy(setting: Setting) -> Method:
@@ -71,12 +81,58 @@ def phuber_generalized_cross_entropy(
     return Method(stateless(_with(losses.phuber_generalized_cross_entropy, q=q, tau=tau)))
 
 
+def ogc(
+    setting: Setting,
+    *,
+    base: Annotated[
+        Literal["cross_entropy", "focal", "generalized_cross_entropy"],
+        arg(help="the loss that is clipped, with gamma 0.5 or q 0.7 as published"),
+    ] = "cross_entropy",
+    epsilon: Annotated[
+        float, arg(help="bound on the gradient ratio, less 1, per unit of learning rate; published 20")
+    ] = 20.0,
+    update_every: Annotated[int, arg(help="steps between refits; published 32")] = 32,
+    queue_size: Annotated[int, arg(help="losses the mixture is fitted to; published 4096")] = 4096,
+    mode: Annotated[
+        Literal["default", "published"], arg(help="how the threshold is searched, see ogc.solve_threshold")
+    ] = "default",
+) -> Method:
+    """Optimized gradient clipping (Ye et al. 2025): the clipping threshold follows the training."""
+    bases: dict[str, losses.Loss] = {
+        "cross_entropy": losses.cross_entropy,
+        "focal": _with(losses.focal, gamma=0.5),
+        "generalized_cross_entropy": _with(losses.generalized_cross_entropy, q=0.7),
+    }
+    if base not in bases:
+        raise ValueError(f"base must be one of {', '.join(bases)}, got {base!r}")
+    loss = nox.ogc.ogc_loss(
+        bases[base],
+        learning_rate=setting.learning_rate,
+        epsilon=epsilon,
+        update_every=update_every,
+        queue_size=queue_size,
+        mode=mode,
+    )
+
+    def measure(state):
+        return {
+            "tau": state.tau,
+            "probability_threshold": state.probability_threshold,
+            "mixture_means": state.mixture.means,
+            "mixture_variances": state.mixture.variances,
+            "mixture_weights": state.mixture.weights,
+        }
+
+    return Method(loss, measure=measure)
+
+
 METHODS: tuple[Callable[..., Method], ...] = (
     cross_entropy,
     mean_absolute_error,
     generalized_cross_entropy,
     phuber_cross_entropy,
     phuber_generalized_cross_entropy,
+    ogc,
 )
 
 

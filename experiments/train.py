@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+import noisy_optax as nox
 from experiments import checkpoint, config, methods, metrics, models, plots, run_folder
 from experiments.config import Experiment
 from experiments.data import labels as data_labels
@@ -126,7 +127,11 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
             state, batches = run_epoch(run.state, inputs, train_images, train_given, order_keys)
             epoch += 1
 
-            measured = {"epoch": epoch, **measure_training(batches, split)}
+            measured = {
+                "epoch": epoch,
+                **measure_training(batches, split),
+                **parts.method.measure(state.loss),
+            }
             if len(validation_images):
                 predicted = predict_classes(run_evaluation(state, inputs, validation_images))
                 measured["validation_accuracy"] = metrics.accuracy(predicted, split.validation_given)
@@ -230,12 +235,12 @@ def assemble(
 def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs) -> Run:
     """The run before its first step."""
 
-    @jax.vmap
     def init(key):
         params, statistics = parts.network.init(key)
         return TrainState(params, statistics, parts.optimizer.init(params), parts.method.loss.init())
 
-    state = jax.jit(init)(seed_keys(experiment)["init"])
+    init_all = jax.vmap(init, out_axes=seed_axes(parts))
+    state = jax.jit(init_all)(seed_keys(experiment)["init"])
     if experiment.select == "last":
         return Run(state, None, inputs)
     # Copies: the training epoch reuses the memory of the state that it is given.
@@ -253,23 +258,35 @@ def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Calla
     def evaluation(state, inputs, images):
         return evaluate(parts.network, state.params, state.statistics, inputs, images)
 
-    run_epoch = over_seeds(epoch, num_seeds, (0, None, None, 0, 0))
-    return jax.jit(run_epoch, donate_argnums=0), jax.jit(over_seeds(evaluation, num_seeds, (0, None, None)))
+    state_axes = seed_axes(parts)
+    run_epoch = over_seeds(epoch, num_seeds, (state_axes, None, None, 0, 0), (state_axes, 0))
+    run_evaluation = over_seeds(evaluation, num_seeds, (state_axes, None, None))
+    return jax.jit(run_epoch, donate_argnums=0), jax.jit(run_evaluation)
 
 
-def over_seeds(function: Callable, num_seeds: int, in_axes: tuple[int | None, ...]) -> Callable:
+def seed_axes(parts: Parts) -> TrainState:
+    """Which arrays of a state differ between seeds: all, but for counters that a refit depends on."""
+    return TrainState(0, 0, 0, nox.ogc.replica_axes(jax.eval_shape(parts.method.loss.init)))
+
+
+def over_seeds(function: Callable, num_seeds: int, in_axes: Any, out_axes: Any = 0) -> Callable:
     """`function` over a leading axis of seeds; a single seed is not batched, which is faster."""
     if num_seeds > 1:
-        return jax.vmap(function, in_axes)
+        return jax.vmap(function, in_axes, out_axes)
 
     def single(*args):
-        first = (
-            jax.tree.map(lambda x: x[0], arg) if axis == 0 else arg
-            for arg, axis in zip(args, in_axes, strict=True)
-        )
-        return jax.tree.map(lambda x: x[None], function(*first))
+        first = _along(in_axes, args, lambda x: x[0])
+        return _along(out_axes, function(*first), lambda x: x[None])
 
     return single
+
+
+def _along(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
+    """Applies `change` to the arrays of `tree` whose entry in the prefix `axes` is 0 rather than None."""
+    full = jax.tree.broadcast(axes, tree, is_leaf=lambda axis: axis is None)
+    return jax.tree.map(
+        lambda axis, x: x if axis is None else change(x), full, tree, is_leaf=lambda a: a is None
+    )
 
 
 def train_epoch(

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import noisy_optax
-from noisy_optax import losses, noise
+from noisy_optax import losses, noise, ogc
 
-TOP = ["RobustLoss", "losses", "noise", "scheduled", "stateless"]
+TOP = ["RobustLoss", "losses", "noise", "ogc", "scheduled", "stateless"]
 LOSSES = [
     "Loss",
     "RobustLoss",
@@ -15,6 +15,7 @@ LOSSES = [
     "StatelessState",
     "clip_slope",
     "cross_entropy",
+    "focal",
     "generalized_cross_entropy",
     "label_log_odds",
     "label_log_probability",
@@ -24,6 +25,16 @@ LOSSES = [
     "phuber_generalized_cross_entropy",
     "scheduled",
     "stateless",
+]
+OGC = [
+    "Mixture",
+    "OGCState",
+    "clean_probability",
+    "fit_mixture",
+    "gradient_ratio",
+    "ogc_loss",
+    "replica_axes",
+    "solve_threshold",
 ]
 NOISE = ["NoisyLabels", "pair", "realised", "symmetric", "transition", "uniform"]
 
@@ -40,8 +51,9 @@ def public_names(module):
 def test_public_names():
     assert noisy_optax.__all__ == TOP
     assert losses.__all__ == LOSSES
+    assert ogc.__all__ == OGC
     assert public_names(noise) == NOISE
-    for module, names in ((noisy_optax, TOP), (losses, LOSSES)):
+    for module, names in ((noisy_optax, TOP), (losses, LOSSES), (ogc, OGC)):
         assert [name for name in names if not hasattr(module, name)] == []
 
 
@@ -50,6 +62,7 @@ def test_every_public_name_is_documented():
         *((name, getattr(noisy_optax, name)) for name in TOP),
         *((name, getattr(losses, name)) for name in LOSSES),
         *((name, getattr(noise, name)) for name in NOISE),
+        *((name, getattr(ogc, name)) for name in OGC),
     ]
     # A NamedTuple without a docstring is given one that starts with its own name.
     undocumented = [

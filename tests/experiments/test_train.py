@@ -96,6 +96,16 @@ def test_seeds_side_by_side_are_the_seeds_alone(tmp_path, tiny_npz, quiet):
     )
 
 
+def test_ogc_side_by_side_keeps_one_count_and_logs_its_threshold_per_seed(tmp_path, tiny_npz, quiet):
+    method = "ogc:queue_size=40,update_every=2"
+    train.train(method, experiment(tiny_npz, seeds=2), tmp_path / "two", quiet)
+    train.train(method, experiment(tiny_npz, first_seed=1), tmp_path / "one", quiet)
+    two, one = (run_folder.read_metrics(tmp_path / name, 4)[-1] for name in ("two", "one"))
+    np.testing.assert_allclose(two["tau"][1], one["tau"][0], rtol=0.05)
+    assert np.shape(two["mixture_means"]) == (2, 2)
+    assert two["probability_threshold"][0] != two["probability_threshold"][1]
+
+
 def test_clean_labels_do_not_reach_the_parameters(tmp_path, tiny_npz, tiny_arrays, quiet):
     other = tmp_path / "other.npz"
     np.savez(other, **{**tiny_arrays, "train_clean_labels": (tiny_arrays["train_clean_labels"] + 1) % 3})

@@ -57,3 +57,14 @@ def phuber_ce(tau):
 
 def phuber_gce(q, tau):
     return clipped(gce(q), tau, tau ** (1 / (q - 1)))
+
+
+def focal(gamma):
+    def value(log_p):
+        return -((-np.expm1(log_p)) ** gamma) * log_p
+
+    def derivative(log_p):
+        complement = -np.expm1(log_p)
+        return gamma * complement ** (gamma - 1) * np.exp(log_p) * log_p - complement**gamma
+
+    return Formula(value, derivative)

@@ -19,6 +19,7 @@ from tests.losses.formulas import (
     CROSS_ENTROPY,
     MEAN_ABSOLUTE_ERROR,
     Formula,
+    focal,
     gce,
     phuber_ce,
     phuber_gce,
@@ -47,6 +48,7 @@ LOSSES = [
     Case("mean_absolute_error", bind(losses.mean_absolute_error), MEAN_ABSOLUTE_ERROR, 1.0, lambda c: c - 1),
     Case("gce_0.3", bind(losses.generalized_cross_entropy, q=0.3), gce(0.3), 1 / 0.3),
     Case("gce_1", bind(losses.generalized_cross_entropy, q=1), gce(1), 1.0, lambda c: c - 1),
+    Case("focal", bind(losses.focal, gamma=2), focal(2), None),
     Case("phuber_ce", bind(losses.phuber_cross_entropy, tau=4), phuber_ce(4), 1 + np.log(4)),
     Case(
         "phuber_gce",

@@ -13,9 +13,6 @@ import pytest
 from noisy_optax import losses, ogc
 from noisy_optax.ogc import _loss, _threshold
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 TRACE, GRADIENT = np.load(GOLDEN / "ogc_trace.npz"), np.load(GOLDEN / "ogc_gradient.npz")
 STREAMS = {
@@ -257,7 +254,9 @@ def test_a_batch_larger_than_the_queue_is_thinned_out():
     assert set(positions // 10) == set(range(10))
 
 
-@pytest.mark.parametrize(("rows", "columns", "size"), [(64, 128, 4096), (512, 32, 512), (100, 41, 4096), (7, 3, 20)])
+@pytest.mark.parametrize(
+    ("rows", "columns", "size"), [(64, 128, 4096), (512, 32, 512), (100, 41, 4096), (7, 3, 20)]
+)
 def test_thinning_spares_no_row_and_no_column(rows, columns, size):
     indices = _loss._spread_indices(rows * columns, size)
     assert len(set(indices)) == size
@@ -468,7 +467,9 @@ def test_state_is_a_carry_of_arrays():
     shapes = jax.eval_shape(robust.update, state, *batch(0, 24))
     jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)), state, shapes)
     inputs = batch(0, 4, 24)
-    scanned = jax.jit(lambda s, x: jax.lax.scan(lambda s, x: (robust.update(s, *x), None), s, x)[0])(state, inputs)
+    scanned = jax.jit(lambda s, x: jax.lax.scan(lambda s, x: (robust.update(s, *x), None), s, x)[0])(
+        state, inputs
+    )
     assert scanned.count == 4
 
 
@@ -524,8 +525,10 @@ def test_shard_map_gathers_the_batch():
 
 
 def test_clean_probability_is_the_posterior_between_the_means():
-    state = small().init()._replace(
-        mixture=ogc.Mixture(jnp.array([0.5, 3.0]), jnp.array([0.2, 1.5]), jnp.array([0.7, 0.3]))
+    state = (
+        small()
+        .init()
+        ._replace(mixture=ogc.Mixture(jnp.array([0.5, 3.0]), jnp.array([0.2, 1.5]), jnp.array([0.7, 0.3])))
     )
 
     def density(h, mean, variance, weight):

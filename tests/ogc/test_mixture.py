@@ -9,9 +9,6 @@ import pytest
 
 from noisy_optax import ogc
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ogc_fit.npz")
 
 
@@ -24,7 +21,7 @@ def fit_in_float64(x, max_rounds=10, tolerance=1e-3, variance_floor=1e-3):
 
     cut = min(range(1, x.size), key=within)
     shares = np.array([np.arange(x.size) < cut, np.arange(x.size) >= cut], np.float64)
-    likelihood = -np.inf
+    previous = likelihood = -np.inf
     for rounds in range(max_rounds + 1):
         size = shares.sum(axis=1)
         means = shares @ x / size

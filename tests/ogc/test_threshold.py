@@ -11,9 +11,6 @@ import pytest
 from noisy_optax import losses, ogc
 from noisy_optax.ogc import _threshold
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ogc_threshold.npz")
 BASES = {
     "cross_entropy": losses.cross_entropy,
