@@ -74,8 +74,8 @@ def ogc_loss(
 
     An example that is masked out, or whose logits or label give NaN, takes a slot of the queue without a
     say in the fit. If less than an eighth of the slots have one, the old mixture and threshold stay.
-    Batches may have any shape and size, and vary in size: one larger than the queue is thinned out to `queue_size`
-    examples spread evenly over it. A queue of equal values clips nothing.
+    Batches may have any shape and size, and vary in size: one larger than the queue is thinned out to
+    `queue_size` examples spread evenly over it. A queue of equal values clips nothing.
 
     Args:
       base: a loss that is a decreasing, convex function of p alone, from this library or made by
