@@ -73,21 +73,21 @@ def ogc_loss(
     [1e-7, 1] is clipped. Costs what the base costs; a refit runs on the device, in one piece with the step.
 
     An example that is masked out, or whose logits or label give NaN, takes a slot of the queue without a
-    say in the fit. If less than an eighth of the slots have one, the old mixture and threshold stay.
-    Batches may have any shape and size, and vary in size: one larger than the queue is thinned out to
-    `queue_size` examples spread evenly over it. A queue of equal values clips nothing.
+    say in the fit. If less than an eighth of the slots have one, the old mixture and threshold stay. Batches
+    may have any shape and size, and vary in size: one larger than the queue is thinned out to `queue_size`
+    examples spread evenly over it. A queue of equal values clips nothing.
 
     Args:
       base: a loss that is a decreasing, convex function of p alone, from this library or made by
         `of_probability`; set its hyper-parameters with `functools.partial`.
       learning_rate: the optimizer's, or its schedule, a function of the 0-based step.
-      epsilon: > 0; 20 in the paper, for SGD with a learning rate from 0.1.
-      bound: >= 1, or a function of the 0-based step; replaces `1 + learning_rate * epsilon`, which assumes
-        learning rates the size of SGD's.
+      epsilon: > 0; 20 in the paper, for SGD with learning rates that fall from 0.1.
+      bound: >= 1, or a function of the 0-based step; replaces `1 + learning_rate * epsilon`, which means
+        something else for an optimizer with other learning rates, such as Adam.
       update_every: steps from one refit to the next, > 0.
       queue_size: > 0.
       mode: how the threshold is searched, see `solve_threshold`.
-      axis_name: under `shard_map`, the mesh axis the batch is split over; the queue then holds the whole
+      axis_name: under `shard_map`, the mesh axis the batch is split over; the queue then takes the whole
         batch. Under plain `jit` a sharded batch needs nothing.
 
     Returns:
@@ -220,9 +220,8 @@ def _bound_schedule(
     learning_rate: float | optax.Schedule | None, epsilon: float, bound: float | optax.Schedule | None
 ) -> Callable[[Int[Array, ""]], Float[Array, ""]]:
     if (learning_rate is None) == (bound is None):
-        raise ValueError(
-            "expected either learning_rate or bound, got " + ("neither" if bound is None else "both")
-        )
+        given = "neither" if bound is None else "both"
+        raise ValueError(f"expected either learning_rate or bound, got {given}")
     check_range("epsilon", epsilon, above=0.0)
     if is_concrete(learning_rate):
         check_range("learning_rate", learning_rate, at_least=0.0)

@@ -146,7 +146,7 @@ def _expect(
 ) -> tuple[Float[Array, "2 n"], Float[Array, ""]]:
     """Each component's share of each value, and the mean log-likelihood up to a constant."""
     low, high = log_joint(x, mixture)
-    # One exponential per value serves the shares and the likelihood: a quarter of a softmax's time.
+    # One exponential per value, where a softmax over the two takes two and a quarter more time.
     smaller = jnp.exp(-jnp.abs(high - low))
     high_share = jnp.where(high > low, 1.0, smaller) / (1.0 + smaller)
     shares = jnp.where(valid[None], jnp.stack([1.0 - high_share, high_share]), 0.0)

@@ -29,7 +29,7 @@ TOLERANCE = 1e-7
 LINEAR = np.linspace(PROBABILITY_MIN, 1 - PROBABILITY_MIN, 2**HALVINGS + 1)
 # Linear steps are more than 2.4 percent of the candidates below the fortieth.
 GEOMETRIC = np.geomspace(PROBABILITY_MIN, LINEAR[40], 541)[:-1]
-CANDIDATES = {"published": LINEAR, "default": np.concatenate([GEOMETRIC, LINEAR[40:]])}
+CANDIDATES = {"published": LINEAR, "default": np.concatenate([GEOMETRIC, LINEAR[40:973]])}
 
 
 def gradient_ratio(mixture: Mixture, base: Loss, probability_threshold: ArrayLike) -> Float[Array, ""]:
@@ -73,11 +73,13 @@ def solve_threshold(
     r"""The smallest probability threshold at which the clipped slopes keep within a bound.
 
     The smallest of a fixed set of candidates with $R(p_\tau) \le$ `bound`, $R$ being `gradient_ratio`: 1e-7
-    (nothing is clipped) if the bound holds there already, and 1 - 1e-7 if it holds nowhere.
+    (nothing is clipped) if the bound holds there already, the largest candidate if it holds nowhere.
 
     Modes:
-      published: 1024 linear steps of 0.00098, searched by halving; the one above 1e-7 is 0.00098.
-      default: the same above 0.04, below it 540 geometric steps of 2.4 percent.
+      published: steps of 0.00098 from 1e-7 to 1 - 1e-7, searched by halving.
+      default: the same steps from 0.04 to 0.95, and steps of 2.4 percent below. No threshold above 0.95:
+        with a small bound it would run to 1, where a slope that vanishes, such as focal's, leaves nothing
+        to learn from.
 
     Args:
       mixture: of $H = -\log p$, as `fit_mixture` returns it.

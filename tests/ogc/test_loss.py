@@ -466,10 +466,7 @@ def test_state_is_a_carry_of_arrays():
     assert all(isinstance(leaf, jax.Array) and leaf.size for leaf in jax.tree.leaves(state))
     shapes = jax.eval_shape(robust.update, state, *batch(0, 24))
     jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)), state, shapes)
-    inputs = batch(0, 4, 24)
-    scanned = jax.jit(lambda s, x: jax.lax.scan(lambda s, x: (robust.update(s, *x), None), s, x)[0])(
-        state, inputs
-    )
+    scanned, _ = jax.lax.scan(lambda state, x: (robust.update(state, *x), None), state, batch(0, 4, 24))
     assert scanned.count == 4
 
 
@@ -525,11 +522,8 @@ def test_shard_map_gathers_the_batch():
 
 
 def test_clean_probability_is_the_posterior_between_the_means():
-    state = (
-        small()
-        .init()
-        ._replace(mixture=ogc.Mixture(jnp.array([0.5, 3.0]), jnp.array([0.2, 1.5]), jnp.array([0.7, 0.3])))
-    )
+    mixture = ogc.Mixture(jnp.array([0.5, 3.0]), jnp.array([0.2, 1.5]), jnp.array([0.7, 0.3]))
+    state = small().init()._replace(mixture=mixture)
 
     def density(h, mean, variance, weight):
         return weight * np.exp(-((h - mean) ** 2) / (2 * variance)) / np.sqrt(variance)

@@ -21,18 +21,18 @@ def fit_in_float64(x, max_rounds=10, tolerance=1e-3, variance_floor=1e-3):
 
     cut = min(range(1, x.size), key=within)
     shares = np.array([np.arange(x.size) < cut, np.arange(x.size) >= cut], np.float64)
-    previous = likelihood = -np.inf
+    likelihoods = [-np.inf]
     for rounds in range(max_rounds + 1):
         size = shares.sum(axis=1)
         means = shares @ x / size
         variances = np.array([share @ (x - mean) ** 2 for share, mean in zip(shares, means, strict=True)])
         variances = variances / size + variance_floor
         weights = size / x.size
-        if rounds == max_rounds or (rounds and abs(likelihood - previous) < tolerance):
+        if rounds == max_rounds or (rounds and abs(likelihoods[-1] - likelihoods[-2]) < tolerance):
             break
         density = weights[:, None] * np.exp(-((x - means[:, None]) ** 2) / (2 * variances[:, None]))
         density /= np.sqrt(2 * np.pi * variances[:, None])
-        previous, likelihood = likelihood, np.mean(np.log(density.sum(axis=0)))
+        likelihoods.append(np.mean(np.log(density.sum(axis=0))))
         shares = density / density.sum(axis=0)
     return means, variances, weights
 
