@@ -180,8 +180,8 @@ def clean_probability(state: OGCState, losses: ArrayLike) -> Float[Array, "..."]
     >>> nox.ogc.clean_probability(state._replace(mixture=mixture), jnp.array([0.0, 1.0, 4.0])).round(2)
     Array([1.  , 0.59, 0.  ], dtype=float32)
     """
-    losses = jnp.asarray(losses)
-    means = state.mixture.means.astype(losses.dtype)
+    means = state.mixture.means
+    losses = jnp.asarray(losses, means.dtype)
     clean, noisy = log_joint(jnp.clip(losses.ravel(), means[0], means[1]), state.mixture)
     return jax.nn.sigmoid(clean - noisy).reshape(losses.shape)
 

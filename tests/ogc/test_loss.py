@@ -536,6 +536,8 @@ def test_clean_probability_is_the_posterior_between_the_means():
     assert np.all(np.diff(everywhere) <= 0)
     assert ogc.clean_probability(state, np.zeros((2, 3), np.float32)).shape == (2, 3)
     assert np.isnan(ogc.clean_probability(state, np.float32(np.nan)))
+    half = ogc.clean_probability(state, jnp.array([0.0, 4.0], jnp.bfloat16))
+    assert half.dtype == jnp.float32
 
 
 def test_clean_probability_without_a_fit_and_of_a_degenerate_one():
