@@ -61,20 +61,23 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Optimization:
-    """Stochastic gradient descent with momentum, and the order things are scaled in."""
+    """The optimizer and its steps."""
 
     epochs: int = 100
     """Passes over the training examples."""
     batch_size: int = 64
     """Examples per step; an epoch's last, smaller batch is dropped."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd`: stochastic gradient descent with momentum; `adamw`: Adam with decoupled weight decay, which
+    wants a --learning-rate near 0.001."""
     learning_rate: float = 0.1
     """Of the first epoch."""
     learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
     """From epoch to epoch; cosine ends at 0."""
     momentum: float = 0.9
-    """Heavy-ball momentum."""
+    """Heavy-ball momentum; of adamw, the decay of the first moment."""
     weight_decay: float = 5e-4
-    """Added to the gradient, of all parameters."""
+    """Of all parameters; added to the gradient by sgd, to the step by adamw."""
     gradient_norm_clip: float | None = 5.0
     """Largest global norm of a step's gradient; None for no limit."""
 

@@ -226,10 +226,19 @@ def assemble(
     optimizer = optax.chain(
         chosen.transformation,
         optax.identity() if limit is None else optax.clip_by_global_norm(limit),
-        optax.add_decayed_weights(optimization.weight_decay),
-        optax.sgd(learning_rate, optimization.momentum),
+        build_optimizer(optimization, learning_rate),
     )
     return Parts(models.build(experiment.model, input_shape, num_classes), chosen, optimizer)
+
+
+def build_optimizer(
+    optimization: config.Optimization, learning_rate: optax.Schedule
+) -> optax.GradientTransformation:
+    """The optimizer with its weight decay."""
+    momentum, weight_decay = optimization.momentum, optimization.weight_decay
+    if optimization.optimizer == "adamw":
+        return optax.adamw(learning_rate, b1=momentum, weight_decay=weight_decay)
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate, momentum))
 
 
 def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs) -> Run:
