@@ -2,14 +2,18 @@
 
 from noisy_optax import losses, noise, ogc
 from noisy_optax.losses import RobustLoss, scheduled, stateless
+from noisy_optax.per_example import check_examples_independent, per_example_gradients, weighted_gradient
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "RobustLoss",
+    "check_examples_independent",
     "losses",
     "noise",
     "ogc",
+    "per_example_gradients",
     "scheduled",
     "stateless",
+    "weighted_gradient",
 ]

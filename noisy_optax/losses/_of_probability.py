@@ -61,6 +61,17 @@ def slope(base: Loss, log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
     return -log_odds_derivative / jnp.exp(_label.log_probability(log_odds) + _label.log_complement(log_odds))
 
 
+def clip_weights(base: Loss, log_p: Float[Array, "..."], tau: ArrayLike) -> Float[Array, "..."]:
+    """min(1, tau / g(p)), the factors that turn gradients of a base into those of its clipped version."""
+    log_odds = jnp.clip(log_p - jnp.log(-jnp.expm1(log_p)), -1e4, LOG_ODDS_MAX)
+    # Both sides of tau < g times p (1 - p), which g, for small p, would overflow without.
+    steepness = -jax.grad(lambda m: jnp.sum(of_log_odds(base)(m)))(log_odds)
+    allowed = jnp.exp(_label.log_probability(log_odds) + _label.log_complement(log_odds))
+    allowed *= jnp.asarray(tau, allowed.dtype)
+    clipped = steepness > allowed
+    return jnp.where(clipped, allowed / jnp.where(clipped, steepness, 1.0), 1.0)
+
+
 def evaluate_now(function: Callable[..., Any], *args: ArrayLike) -> Any:
     """`function(*args)` as concrete arrays, even if called while something else is being traced.
 

@@ -29,6 +29,7 @@ TOLERANCE = 1e-7
 LINEAR = np.linspace(PROBABILITY_MIN, 1 - PROBABILITY_MIN, 2**HALVINGS + 1)
 # Linear steps are more than 2.4 percent of the candidates below the fortieth.
 GEOMETRIC = np.geomspace(PROBABILITY_MIN, LINEAR[40], 541)[:-1]
+NORM_CANDIDATES = 1000
 CANDIDATES = {"published": LINEAR, "default": np.concatenate([GEOMETRIC, LINEAR[40:973]])}
 
 
@@ -109,6 +110,48 @@ def solve_threshold(
 @functools.partial(jax.jit, static_argnums=(1, 3))
 def _solve_threshold(mixture, base, bound, mode):
     return search(mixture, tabulate(base, mode), bound, mode)[0]
+
+
+def solve_norm_threshold(
+    mixture: Mixture, log_range: tuple[ArrayLike, ArrayLike], bound: ArrayLike
+) -> Float[Array, ""]:
+    r"""The largest gradient norm to leave so that wrong targets pull hardly harder than right ones.
+
+    The largest of 1000 candidates, equally spaced in the logarithm over `log_range`, with
+
+    $$\frac{E_n[\min(n, \tau)]}{E_c[\min(n, \tau)]} \le \text{bound}$$
+
+    $n$ being an example's gradient norm. $E_c$ and $E_n$ average over the mixture's first normal (clean) and
+    its second (noisy), both truncated to `log_range`. The smallest candidate always fulfils it.
+
+    Args:
+      mixture: of $\log n$, as `fit_mixture` returns it.
+      log_range: the smallest and the largest $\log n$ that were seen, scalars.
+      bound: at least 1.
+
+    Returns:
+      $\tau$, floating scalar, positive.
+
+    References:
+      Ye, Wu, Zhang, Li, Chen, Jin, Optimized Gradient Clipping for Noisy Label Learning, AAAI 2025,
+      arXiv 2412.08941, whose bound on the slopes in p this carries over to gradients of any loss.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> mixture = nox.ogc.Mixture(jnp.array([0.0, 2.0]), jnp.array([0.1, 0.1]), jnp.array([0.6, 0.4]))
+    >>> round(float(nox.ogc.solve_norm_threshold(mixture, (-1.0, 3.0), bound=1.5)), 2)
+    1.54
+    """
+    low, high = (jnp.asarray(end, mixture.means.dtype) for end in log_range)
+    steps = jnp.linspace(0.0, 1.0, NORM_CANDIDATES, dtype=low.dtype)
+    grid = low + (high - low) * steps
+    # Relative to the largest, which keeps within the range of floating point.
+    norms = jnp.exp(grid - high)
+    densities = _densities(mixture, grid)
+    below = jnp.cumsum(densities * norms[None], axis=1)
+    above = jax.lax.cumsum(densities, axis=1, reverse=True) - densities
+    clean, noisy = below + norms[None] * above
+    within = noisy <= jnp.asarray(bound, clean.dtype) * clean
+    return jnp.exp(jnp.max(jnp.where(within, grid, low)))
 
 
 class Slopes(NamedTuple):
@@ -192,9 +235,9 @@ def grid_slopes(base: Loss) -> Float[Array, "grid"]:
     return _of_probability.slope(base, jnp.asarray(GRID_LOG_ODDS, dtype=float))
 
 
-def _densities(mixture: Mixture) -> Float[Array, "2 grid"]:
-    """The two normals on the grid, normalised to sum 1 there, which is what truncates them."""
-    grid = jnp.asarray(GRID, mixture.means.dtype)
+def _densities(mixture: Mixture, grid: ArrayLike = GRID) -> Float[Array, "2 grid"]:
+    """The two normals on a grid, normalised to sum 1 there, which is what truncates them."""
+    grid = jnp.asarray(grid, mixture.means.dtype)
     exponent = jnp.square(grid[None] - mixture.means[:, None]) * (-0.5 / mixture.variances)[:, None]
     return jax.nn.softmax(exponent, axis=1)
 

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from noisy_optax import losses, ogc
-from noisy_optax.ogc import _loss, _threshold
+from noisy_optax.ogc import _state, _threshold
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TRACE, GRADIENT = np.load(GOLDEN / "ogc_trace.npz"), np.load(GOLDEN / "ogc_gradient.npz")
@@ -258,7 +258,7 @@ def test_a_batch_larger_than_the_queue_is_thinned_out():
     ("rows", "columns", "size"), [(64, 128, 4096), (512, 32, 512), (100, 41, 4096), (7, 3, 20)]
 )
 def test_thinning_spares_no_row_and_no_column(rows, columns, size):
-    indices = _loss._spread_indices(rows * columns, size)
+    indices = _state.spread_indices(rows * columns, size)
     assert len(set(indices)) == size
     for index, count in ((indices // columns, rows), (indices % columns, columns)):
         share = np.bincount(index, minlength=count) * count / size

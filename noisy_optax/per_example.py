@@ -1,0 +1,195 @@
+"""Gradients of single examples, and weighted sums of them, in memory that a chunk size bounds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from noisy_optax._checks import check_range
+
+Losses = Callable[..., Any]
+
+
+def per_example_gradients(
+    losses: Losses,
+    *,
+    has_aux: bool = False,
+    chunk_size: int | None = None,
+    keep: Callable[[Any], Any] | None = None,
+) -> Callable[..., Any]:
+    r"""The gradient of each example's loss, $\nabla_\theta \ell_i$, instead of their mean.
+
+    Every example passes through `losses` as a batch of one. A model whose forward pass mixes the examples
+    of a batch, by batch normalisation in training mode, has no gradient of a single example: the result
+    would be that of another model. Use group or layer normalisation, or the running statistics; call
+    `check_examples_independent` once to make sure.
+
+    Args:
+      losses: `losses(params, *batch) -> [B]`, one value per example; with `has_aux`, a pair of that and any
+        pytree with a leading axis of B. `batch` may be any pytrees with that leading axis.
+      has_aux: whether `losses` returns a pair.
+      chunk_size: how many gradients are computed side by side, >= 1, by default all. It need not divide B.
+      keep: what is kept of each example's gradient, a function of a pytree like `params`, by default all of
+        it. All gradients together take B times the memory of the parameters; with
+        `keep=optax.tree.norm` only those of one chunk ever exist.
+
+    Returns:
+      `gradients(params, *batch)`, a pytree like `params` with a leading axis of B on every leaf, or what
+      `keep` makes of it; with `has_aux`, a pair of that and the auxiliary pytree.
+
+    Raises:
+      ValueError: chunk_size is out of range; when called, leading axes differ or the losses are not one per
+        example.
+
+    >>> import jax.numpy as jnp, optax, noisy_optax as nox
+    >>> def losses(w, x, y):
+    ...   return (x @ w - y) ** 2
+    >>> x, y = jnp.array([[1.0, 1.0], [1.0, 2.0]]), jnp.array([1.0, 1.0])
+    >>> nox.per_example_gradients(losses)(jnp.zeros(2), x, y)
+    Array([[-2., -2.],
+           [-2., -4.]], dtype=float32)
+    >>> norms = nox.per_example_gradients(losses, chunk_size=1, keep=optax.tree.norm)
+    >>> norms(jnp.zeros(2), x, y).round(2)
+    Array([2.83, 4.47], dtype=float32)
+    """
+    _check_chunk_size(chunk_size)
+
+    def gradients(params, *batch):
+        size = batch_size(batch)
+
+        def one(example):
+            def loss(params):
+                values, aux = _values(losses, has_aux, params, jax.tree.map(lambda x: x[None], example))
+                return values[0], jax.tree.map(lambda x: x[0], aux)
+
+            gradient, aux = jax.grad(loss, has_aux=True)(params)
+            return gradient if keep is None else keep(gradient), aux
+
+        if chunk_size is None or chunk_size >= size:
+            kept, aux = jax.vmap(one)(batch)
+        else:
+            kept, aux = jax.lax.map(one, batch, batch_size=chunk_size)
+        return (kept, aux) if has_aux else kept
+
+    return gradients
+
+
+def weighted_gradient(losses: Losses, *, chunk_size: int | None = None) -> Callable[..., Any]:
+    r"""The weighted sum of the examples' gradients, $\sum_i w_i \nabla_\theta \ell_i$, in one backward pass.
+
+    The weights are constants: no gradient flows through them. Equal to the same sum over
+    `per_example_gradients`, for models that do not mix examples.
+
+    Args:
+      losses: `losses(params, *batch) -> [B]`, one value per example.
+      chunk_size: how many examples are in memory at a time, >= 1, by default all. It need not divide B.
+
+    Returns:
+      `gradient(params, weights, *batch)`, a pytree like `params`; `weights` is floating, `[B]`, 1/B each
+      for the mean. An example with weight 0 has no say, whatever its loss.
+
+    Raises:
+      ValueError: chunk_size is out of range; when called, leading axes differ or the losses are not one per
+        example.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> def losses(w, x, y):
+    ...   return (x @ w - y) ** 2
+    >>> x, y = jnp.array([[1.0, 0.0], [0.0, 2.0]]), jnp.array([1.0, 1.0])
+    >>> nox.weighted_gradient(losses)(jnp.zeros(2), jnp.array([0.5, 0.25]), x, y)
+    Array([-1., -1.], dtype=float32)
+    """
+    _check_chunk_size(chunk_size)
+
+    def of_chunk(params, weights, batch):
+        def loss(params):
+            values, _ = _values(losses, False, params, batch)
+            # A weight of 0 must not meet a loss of infinity or NaN, nor its gradient.
+            return jnp.sum(jnp.where(weights == 0, 0.0, values) * weights.astype(values.dtype))
+
+        return jax.grad(loss)(params)
+
+    def gradient(params, weights, *batch):
+        size = batch_size((weights, *batch))
+        if chunk_size is None or chunk_size >= size:
+            return of_chunk(params, weights, batch)
+        whole = size - size % chunk_size
+
+        def add_chunk(total, chunk):
+            return jax.tree.map(jnp.add, total, of_chunk(params, *chunk)), None
+
+        chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, chunk_size, *x.shape[1:]), (weights, batch))
+        total, _ = jax.lax.scan(add_chunk, jax.tree.map(jnp.zeros_like, params), chunks)
+        if whole < size:
+            total, _ = add_chunk(total, jax.tree.map(lambda x: x[whole:], (weights, batch)))
+        return total
+
+    return gradient
+
+
+def check_examples_independent(losses: Losses, params: Any, *batch: Any) -> None:
+    """Raises ValueError if an example's loss depends on the other examples of its batch.
+
+    Evaluates the losses of the batch together and one by one: call it once, outside of `jit`, on a small
+    batch of real examples.
+
+    Args:
+      losses: `losses(params, *batch) -> [B]`, one value per example.
+      params: as `losses` takes them.
+      *batch: pytrees with a leading axis of at least 2.
+
+    Raises:
+      ValueError: an example's loss alone differs from its loss in the batch by more than 0.1 percent.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> def batch_normalised(w, x):
+    ...   return (x - x.mean(0)) @ w
+    >>> x = jnp.array([[1.0, 0.0], [0.0, 2.0]])
+    >>> nox.check_examples_independent(batch_normalised, jnp.ones(2), x)
+    Traceback (most recent call last):
+        ...
+    ValueError: the loss of example 0 is -0.5 in its batch and 0 alone: the model mixes examples, ...
+    """
+    batch_size(batch)
+    together, _ = _values(losses, False, params, batch)
+
+    def alone(example):
+        return _values(losses, False, params, jax.tree.map(lambda x: x[None], example))[0][0]
+
+    singly = jax.lax.map(alone, batch)
+    differing = ~np.isclose(together, singly, rtol=1e-3, atol=1e-5, equal_nan=True)
+    if np.any(differing):
+        first = int(np.argmax(differing))
+        raise ValueError(
+            f"the loss of example {first} is {together[first]:.4g} in its batch and {singly[first]:.4g} "
+            f"alone: the model mixes examples, as batch normalisation does in training mode, so it has no "
+            f"per-example gradients; use group or layer normalisation, or the running statistics"
+        )
+
+
+def batch_size(batch: Any) -> int:
+    """The leading axis that all leaves share."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
+    sizes = {shape[0] for shape in shapes if shape}
+    if len(sizes) != 1 or not all(shapes):
+        raise ValueError(f"expected arrays with one leading axis over the examples, got shapes {shapes}")
+    return sizes.pop()
+
+
+def _check_chunk_size(chunk_size: int | None) -> None:
+    if chunk_size is not None:
+        check_range("chunk_size", chunk_size, at_least=1)
+
+
+def _values(losses: Losses, has_aux: bool, params: Any, batch: Any) -> tuple[Float[Array, "B"], Any]:
+    values, aux = losses(params, *batch) if has_aux else (losses(params, *batch), None)
+    expected = (batch_size(batch),)
+    if jnp.shape(values) != expected:
+        raise ValueError(
+            f"losses must return one value per example, shape {expected}, got {jnp.shape(values)}; "
+            f"leave out the mean"
+        )
+    return values, aux
