@@ -89,7 +89,7 @@ def weighted_gradient(losses: Losses, *, chunk_size: int | None = None) -> Calla
 
     Returns:
       `gradient(params, weights, *batch)`, a pytree like `params`; `weights` is floating, `[B]`, 1/B each
-      for the mean. An example with weight 0 has no say, whatever its loss.
+      for the mean. A loss that is NaN spoils the sum even with weight 0: mask it with the loss's `where`.
 
     Raises:
       ValueError: chunk_size is out of range; when called, leading axes differ or the losses are not one per
@@ -107,8 +107,7 @@ def weighted_gradient(losses: Losses, *, chunk_size: int | None = None) -> Calla
     def of_chunk(params, weights, batch):
         def loss(params):
             values, _ = _values(losses, False, params, batch)
-            # A weight of 0 must not meet a loss of infinity or NaN, nor its gradient.
-            return jnp.sum(jnp.where(weights == 0, 0.0, values) * weights.astype(values.dtype))
+            return jnp.sum(values * weights.astype(values.dtype))
 
         return jax.grad(loss)(params)
 
