@@ -9,7 +9,8 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import config, tables
+from experiments import config, run_folder, tables
+from experiments.bench import ogc as bench_ogc
 from experiments.compare import compare, percent
 from experiments.errors import UserError
 from experiments.predict import predict
@@ -20,6 +21,7 @@ Command = (
     Annotated[config.Train, subcommand("train")]
     | Annotated[config.Compare, subcommand("compare")]
     | Annotated[config.Predict, subcommand("predict")]
+    | Annotated[config.Bench, subcommand("bench")]
     | Annotated[config.Tables, subcommand("tables")]
 )
 
@@ -56,7 +58,7 @@ def _describe(error: OSError) -> str:
     return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
-def run(command: config.Train | config.Compare | config.Predict | config.Tables, console: Console) -> None:
+def run(command: Command, console: Console) -> None:
     """Carries out a parsed command."""
     progress = Progress(console)
     match command:
@@ -71,6 +73,12 @@ def run(command: config.Train | config.Compare | config.Predict | config.Tables,
             compare(methods, experiment, run_dir or config.default_run_dir(experiment), console)
         case config.Predict(run_dir, data, output):
             predict(run_dir, data, output, progress)
+        case config.Bench(what, blocks, output):
+            config.check_bench(blocks, output)
+            measured = {"bench": what, **bench_ogc.measure(blocks), "provenance": run_folder.provenance()}
+            print(run_folder.as_json(measured))
+            if output is not None:
+                run_folder.write_json(output, measured)
         case config.Tables():
             for path in tables.write():
                 progress.say(f"written {path}")

@@ -134,6 +134,18 @@ class Predict:
 
 
 @dataclasses.dataclass(frozen=True)
+class Bench:
+    """Measure speed and memory and print them as JSON; a few minutes."""
+
+    what: Positional[Literal["ogc"]]
+    """`ogc`: training step over cross-entropy's, refit over scikit-learn's, memory by chunk size."""
+    blocks: int = 15
+    """How often the two sides of a ratio are timed in turn."""
+    output: Path | None = None
+    """A file for the JSON, besides."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Tables:
     """Rewrite the tables in README.md and experiments/results from the results committed there."""
 
@@ -163,6 +175,13 @@ def check(experiment: Experiment) -> None:
     _in_range("--checkpoint-every", experiment.checkpoint_every, 1, infinity)
     if experiment.select == "validation" and not data.validation_fraction:
         raise UserError("--select validation needs --validation-fraction above 0")
+
+
+def check_bench(blocks: int, output: Path | None) -> None:
+    """Raises UserError for what would otherwise come up after minutes of measuring."""
+    _in_range("--blocks", blocks, 1, float("inf"))
+    if output is not None and not output.parent.is_dir():
+        raise UserError(f"--output {output}: the folder {output.parent} does not exist")
 
 
 def _in_range(flag: str, value: float, least: float, most: float, *, exclude: tuple[float, ...] = ()) -> None:

@@ -53,6 +53,56 @@ def comparison(histories: dict[str, list[dict[str, Any]]], name: str, path: Path
     _save(figure, path)
 
 
+def threshold(history: list[dict[str, Any]], path: Path, *, title: str) -> None:
+    """Where optimized gradient clipping clips, and the mixture behind it, over the epochs of a run."""
+    figure = matplotlib.figure.Figure(figsize=(12, 3.6), layout="constrained")
+    clipped, slope, mixture = figure.subplots(1, 3)
+    figure.suptitle(title)
+    _band(clipped, [epoch["probability_threshold"] for epoch in history], "threshold")
+    clipped.set(title="probability below which is clipped", xlabel="epoch", ylim=(0, 1.01))
+    _band(slope, [epoch["tau"] for epoch in history], "tau")
+    slope.set(title="largest slope left, tau", xlabel="epoch", yscale="log")
+    for component, label in enumerate(("clean", "noisy")):
+        _band(mixture, [np.asarray(epoch["mixture_means"])[:, component] for epoch in history], label)
+    mixture.set(title="mean loss of the two components", xlabel="epoch", ylabel="-log p", ylim=(0, None))
+    mixture.legend(loc="best", frameon=False)
+    _save(figure, path)
+
+
+def mixture(
+    losses: np.ndarray, valid: np.ndarray, measured: dict[str, Any], path: Path, *, title: str
+) -> None:
+    """The losses in the queue of a run's first seed at its end, with the mixture fitted to them.
+
+    Args:
+      losses: H = -log p, `[seeds, queue]`.
+      valid: `[seeds, queue]`.
+      measured: the last epoch's metrics.
+      path: of the PNG file.
+      title: above the figure.
+    """
+    shown = losses[0][valid[0]]
+    means, variances, weights = (
+        np.asarray(measured[f"mixture_{name}"])[0] for name in ("means", "variances", "weights")
+    )
+    figure = matplotlib.figure.Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    figure.suptitle(title)
+    bins = np.linspace(0, max(shown.max(initial=0), 1e-3) * 1.02, 60)
+    axes.hist(shown, bins.tolist(), density=True, color="0.8", label=f"{len(shown)} latest examples")
+    grid = np.linspace(bins[0], bins[-1], 500)
+    for mean, variance, weight, label in zip(means, variances, weights, ("clean", "noisy"), strict=True):
+        density = weight * np.exp(-((grid - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+        axes.plot(grid, density, label=f"{label}, weight {weight:.2f}")
+    threshold = -np.log(np.asarray(measured["probability_threshold"])[0])
+    if threshold <= bins[-1]:
+        axes.axvline(threshold, color="black", linestyle=":", label="clipped beyond")
+    # The clean component's peak is often so narrow that the rest would vanish on a linear scale.
+    axes.set(xlabel="-log p of the given label", ylabel="density", yscale="log", ylim=(1e-3, None))
+    axes.legend(loc="best", frameon=False)
+    _save(figure, path)
+
+
 def _band(axes: Axes, values: Iterable[Iterable[float | None]], label: str) -> None:
     """Mean over seeds as a line, lowest to highest seed as a band."""
     table = np.asarray(list(values), float)

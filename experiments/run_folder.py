@@ -85,8 +85,13 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file, whole or not at all; NaN becomes null, which JSON has."""
-    _replace(path, json.dumps(_plain(content), indent=1) + "\n")
+    """Writes a JSON file, whole or not at all."""
+    _replace(path, as_json(content) + "\n")
+
+
+def as_json(content: Any) -> str:
+    """JSON text; NaN becomes null, which JSON has."""
+    return json.dumps(_plain(content), indent=1)
 
 
 def _replace(path: Path, text: str) -> None:

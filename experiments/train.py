@@ -130,7 +130,8 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
             measured = {
                 "epoch": epoch,
                 **measure_training(batches, split),
-                **parts.method.measure(state.loss),
+                # Fetched now: the next epoch reuses the memory of the state.
+                **jax.device_get(parts.method.measure(state.loss)),
             }
             if len(validation_images):
                 predicted = predict_classes(run_evaluation(state, inputs, validation_images))
@@ -159,10 +160,19 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
         "config": record,
         "provenance": run_folder.provenance(),
     }
-    plots.curves(history, run_dir / "curves.png", title=method)
+    plot(method, history, run.state.loss, run_dir)
     # Last: this file says that the run is finished.
     run_folder.write_json(run_dir / "summary.json", summary)
     return summary
+
+
+def plot(method: str, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:
+    """The pictures of a finished run."""
+    plots.curves(history, run_dir / "curves.png", title=method)
+    if isinstance(loss_state, nox.ogc.OGCState):
+        queue, valid = np.asarray(loss_state.queue), np.asarray(loss_state.valid)
+        plots.threshold(history, run_dir / "threshold.png", title=method)
+        plots.mixture(queue, valid, history[-1], run_dir / "mixture.png", title=method)
 
 
 def seeds_of(experiment: Experiment) -> range:
@@ -276,6 +286,11 @@ def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Calla
 def seed_axes(parts: Parts) -> TrainState:
     """Which arrays of a state differ between seeds: all, but for counters that a refit depends on."""
     return TrainState(0, 0, 0, nox.ogc.replica_axes(jax.eval_shape(parts.method.loss.init)))
+
+
+def first_seed(parts: Parts, state: TrainState) -> TrainState:
+    """The state of one seed, as `train_step` takes it."""
+    return _along(seed_axes(parts), state, lambda x: x[0])
 
 
 def over_seeds(function: Callable, num_seeds: int, in_axes: Any, out_axes: Any = 0) -> Callable:

@@ -1,0 +1,196 @@
+"""What optimized gradient clipping costs: in a training step, in a refit, in memory."""
+
+import functools
+import multiprocessing
+import os
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import noisy_optax as nox
+from experiments import config, models, train
+from experiments.bench import timing
+from noisy_optax import losses
+from noisy_optax.ogc import _loss, _threshold
+
+BATCH_SIZE, IMAGE_SHAPE, CLASSES = 128, (16, 16, 3), 10
+QUEUE_SIZE, UPDATE_EVERY = 4096, 32
+BOUND = 3.0
+
+
+def measure(blocks: int) -> dict[str, Any]:
+    """All of it, with the targets beside."""
+    return {
+        "step": {"target": 1.03, **step(blocks)},
+        "refit": {"target": 0.05, **on_one_thread(blocks)},
+        "memory": memory(),
+    }
+
+
+def step(blocks: int) -> dict[str, Any]:
+    """A training step of the small CNN with OGC over one with cross-entropy; a block holds one refit."""
+    experiment = config.Experiment(
+        model=config.Model(model="cnn"), optimization=config.Optimization(batch_size=BATCH_SIZE)
+    )
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.random((BATCH_SIZE, *IMAGE_SHAPE), np.float32))
+    labels = jnp.asarray(rng.integers(0, CLASSES, BATCH_SIZE, np.int32))
+    runs, first_calls = [], {}
+    for method in ("ogc", "cross_entropy"):
+        parts = train.assemble(method, experiment, IMAGE_SHAPE, CLASSES, BATCH_SIZE)
+        run = _Training(parts, experiment, images, labels)
+        first_calls[method] = round(timing.first_call(run), 2)
+        # The queue is full, and every block of as many steps has one refit.
+        for _ in range(UPDATE_EVERY - 1):
+            run()
+        runs.append(run)
+    result = timing.in_turn(*runs, blocks=blocks, calls=UPDATE_EVERY, interleaved=True)
+    if not runs[0].state.loss.mixture.means[1] > 0:
+        raise RuntimeError("the threshold was never fitted: the benchmark would leave refits out")
+    return {
+        **result,
+        "what": f"training step of the CNN on {IMAGE_SHAPE} images, batch {BATCH_SIZE}, a refit every "
+        f"{UPDATE_EVERY} steps: OGC / cross-entropy",
+        "first_call_seconds": first_calls,
+    }
+
+
+class _Training:
+    """A compiled training step that goes on from where it ended, as in training."""
+
+    def __init__(self, parts, experiment, images, labels):
+        self.batch = images, labels
+        self.step = jax.jit(functools.partial(train.train_step, parts), donate_argnums=0)
+        state = train.initial_run(parts, experiment, train.measure_inputs(np.asarray(images), False)).state
+        self.state = train.first_seed(parts, state)
+
+    def __call__(self):
+        self.state, outputs = self.step(self.state, *self.batch)
+        return outputs
+
+
+def on_one_thread(blocks: int) -> dict[str, Any]:
+    """`refit` in a process of its own that has one core, and one thread on either side."""
+    spawn = multiprocessing.get_context("spawn")
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)
+    try:
+        with spawn.Pool(1, initializer=_pin) as pool:
+            return pool.apply(refit, (blocks,))
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JAX_PLATFORMS": "cpu",
+}
+
+
+def _pin() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def refit(blocks: int) -> dict[str, Any]:
+    """Mixture and threshold from a full queue, ours over scikit-learn's and SciPy's."""
+    rng = np.random.default_rng(0)
+    wrong = rng.random(QUEUE_SIZE) < 0.4
+    queue = np.clip(
+        np.where(wrong, rng.normal(4, 1.5, QUEUE_SIZE), rng.exponential(0.3, QUEUE_SIZE)), 1e-7, 16
+    )
+    queue = queue.astype(np.float32)
+    slopes = jax.jit(lambda: _threshold.tabulate(losses.cross_entropy, "default"))()
+    state = _loss.initial_state(QUEUE_SIZE, lambda _: jnp.asarray(BOUND), slopes)
+    state = state._replace(queue=jnp.asarray(queue), valid=jnp.ones(QUEUE_SIZE, bool))
+    ours = jax.jit(lambda state: _loss.refit(state, slopes, "default"))
+    first = timing.first_call(lambda: ours(state))
+    found, expected = float(ours(state).probability_threshold), reference_refit(queue)
+    # Twenty calls each at a time: alternating single calls would measure cold caches.
+    result = timing.in_turn(lambda: ours(state), lambda: reference_refit(queue), blocks=blocks, calls=20)
+    return {
+        **result,
+        "what": f"mixture and threshold from a queue of {QUEUE_SIZE} / scikit-learn and SciPy, one thread",
+        "first_call_seconds": round(first, 2),
+        "thresholds": [round(found, 4), round(expected, 4)],
+    }
+
+
+def reference_refit(queue: np.ndarray) -> float:
+    """The published stages: a mixture of two normals, truncated, and ten halvings of the threshold."""
+    from scipy.integrate import trapezoid
+    from scipy.stats import truncnorm
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = GaussianMixture(2, max_iter=10, tol=1e-3, reg_covar=1e-3, random_state=0).fit(queue[:, None])
+    means, sds = fitted.means_[:, 0], np.sqrt(fitted.covariances_[:, 0, 0])
+    grid = _threshold.GRID
+    clean, noisy = (
+        truncnorm.pdf(grid, (grid[0] - means[i]) / sds[i], (grid[-1] - means[i]) / sds[i], means[i], sds[i])
+        for i in np.argsort(means)
+    )
+    slopes = np.exp(grid)
+
+    def ratio(p):
+        clipped = np.minimum(slopes, 1 / p)
+        return trapezoid(noisy * clipped, grid) / trapezoid(clean * clipped, grid)
+
+    low, high = 1e-7, 1 - 1e-7
+    for _ in range(10):
+        middle = (low + high) / 2
+        low, high = (middle, high) if ratio(middle) > BOUND else (low, middle)
+    return high
+
+
+def memory() -> dict[str, Any]:
+    """Temporary memory of a compiled step over per-example gradients, by chunk size."""
+    network = models.build(config.Model(model="cnn", norm="group"), IMAGE_SHAPE, CLASSES)
+    params, statistics = jax.eval_shape(network.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((BATCH_SIZE, *IMAGE_SHAPE), jnp.float32)
+    labels = jax.ShapeDtypeStruct((BATCH_SIZE,), jnp.int32)
+    transformation = nox.ogc.ogc(statistic="gradient_norm", bound=1.5)
+    state = jax.eval_shape(transformation.init, params)
+
+    def example_losses(params, images, labels):
+        logits, _ = network.apply(params, jax.tree.map(jnp.zeros_like, statistics), images, train=True)
+        return losses.cross_entropy(logits, labels)
+
+    def whole(params, state, images, labels):
+        gradients = nox.per_example_gradients(example_losses)(params, images, labels)
+        return transformation.update(gradients, state, params)
+
+    def bounded(chunk_size, params, state, images, labels):
+        norms = nox.per_example_gradients(example_losses, chunk_size=chunk_size, keep=optax.tree.norm)
+        weighted = nox.weighted_gradient(example_losses, chunk_size=chunk_size)
+        return transformation.update(
+            None,
+            state,
+            params,
+            gradient_norms=norms(params, images, labels),
+            weighted_gradient=lambda weights: weighted(params, weights, images, labels),
+        )
+
+    def megabytes(step):
+        compiled = jax.jit(step).lower(params, state, images, labels).compile()
+        analysis = compiled.memory_analysis()
+        return None if analysis is None else round(analysis.temp_size_in_bytes / 1e6, 1)
+
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return {
+        "what": f"temporary memory in MB of OGC by gradient norms, batch {BATCH_SIZE}",
+        "chunk_8": megabytes(functools.partial(bounded, 8)),
+        "chunk_32": megabytes(functools.partial(bounded, 32)),
+        "chunk_128": megabytes(functools.partial(bounded, 128)),
+        "all_gradients_at_once": megabytes(whole),
+        "batch_times_parameters": round(4e-6 * BATCH_SIZE * count, 1),
+    }
