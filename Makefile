@@ -61,8 +61,10 @@ results: $(VENV)/installed   ## measure experiments/results anew, an hour
 	  --seeds 10 --first-seed 100 --methods $(MODES) &&) true
 	$(foreach cell,$(MODE_CELLS),$(call measure,modes-adamw-$(cell)) $(call noise_flags,$(cell)) \
 	  --seeds 10 --first-seed 100 --optimizer adamw --learning-rate 0.001 --methods $(MODES) &&) true
+	$(RUN) -m experiments regression --output runs/regression.json
 	@# Last, so that what is measured runs on code without uncommitted changes.
 	@for run in runs/results/*; do cp $$run/summary.json experiments/results/digits/$${run##*/}.json; done
+	@cp runs/regression.json experiments/results/regression.json
 	@cp runs/results/symmetric-0.4/comparison.png docs/digits-symmetric-0.4.png
 	$(RUN) -m experiments tables
 

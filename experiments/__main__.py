@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import config, run_folder, tables
+from experiments import config, regression, run_folder, tables
 from experiments.bench import ogc as bench_ogc
 from experiments.compare import compare, percent
 from experiments.errors import UserError
@@ -22,6 +22,7 @@ Command = (
     | Annotated[config.Compare, subcommand("compare")]
     | Annotated[config.Predict, subcommand("predict")]
     | Annotated[config.Bench, subcommand("bench")]
+    | Annotated[config.Regression, subcommand("regression")]
     | Annotated[config.Tables, subcommand("tables")]
 )
 
@@ -74,9 +75,15 @@ def run(command: Command, console: Console) -> None:
         case config.Predict(run_dir, data, output):
             predict(run_dir, data, output, progress)
         case config.Bench(what, blocks, output):
-            config.check_bench(blocks, output)
+            config.check_bench(command)
             measured = {"bench": what, **bench_ogc.measure(blocks), "provenance": run_folder.provenance()}
             print(run_folder.as_json(measured))
+            if output is not None:
+                run_folder.write_json(output, measured)
+        case config.Regression(output):
+            config.check_output(output)
+            measured = regression.measure()
+            console.print(regression.table(measured))
             if output is not None:
                 run_folder.write_json(output, measured)
         case config.Tables():

@@ -146,6 +146,14 @@ class Bench:
 
 
 @dataclasses.dataclass(frozen=True)
+class Regression:
+    """Compare clipping by gradient norms with fixed limits, on a regression with wrong targets."""
+
+    output: Path | None = None
+    """A file for the results as JSON, besides the table."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Tables:
     """Rewrite the tables in README.md and experiments/results from the results committed there."""
 
@@ -177,9 +185,14 @@ def check(experiment: Experiment) -> None:
         raise UserError("--select validation needs --validation-fraction above 0")
 
 
-def check_bench(blocks: int, output: Path | None) -> None:
+def check_bench(command: Bench) -> None:
     """Raises UserError for what would otherwise come up after minutes of measuring."""
-    _in_range("--blocks", blocks, 1, float("inf"))
+    _in_range("--blocks", command.blocks, 1, float("inf"))
+    check_output(command.output)
+
+
+def check_output(output: Path | None) -> None:
+    """Raises UserError if a file cannot be written there."""
     if output is not None and not output.parent.is_dir():
         raise UserError(f"--output {output}: the folder {output.parent} does not exist")
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Predictions = NDArray[np.integer]
 
@@ -68,3 +69,11 @@ def spread(values: NDArray) -> dict[str, Any]:
     """Mean and standard deviation (n - 1) over seeds, with the values."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "sd": sd, "per_seed": values.tolist()}
+
+
+def paired_difference(first: NDArray, second: NDArray) -> tuple[float, float]:
+    """Mean of `first - second`, seed by seed, and half the width of its 95 % interval (Student's t)."""
+    differences = np.asarray(first) - np.asarray(second)
+    n = len(differences)
+    half = stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n)
+    return float(np.mean(differences)), float(half)

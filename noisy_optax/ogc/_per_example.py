@@ -1,5 +1,6 @@
 """OGC as a transformation of per-example gradients, each weighted down where the loss form clips."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -16,6 +17,9 @@ from noisy_optax.ogc import _loss, _state, _threshold
 from noisy_optax.ogc._mixture import fit_mixture
 from noisy_optax.ogc._state import GradientNormState
 from noisy_optax.ogc._threshold import Mode
+
+# Logarithms of the norms that a refit tells apart, relative to their median.
+RELATIVE_RANGE = (math.log(1e-4), math.log(1e12))
 
 Statistic = Literal["log_probability", "gradient_norm"]
 
@@ -56,7 +60,7 @@ def ogc(
     follows the training. It is for loops that have per-example gradients anyway; the loss form costs one
     ordinary backward pass.
 
-    With `statistic="gradient_norm"` the mixture is fitted to the logarithms of the gradients' norms $n_i$
+    With `statistic="gradient_norm"` the mixture is fitted to the square roots of the gradients' norms $n_i$
     and $w_i = \min(1, \tau / n_i)$, with $\tau$ from `solve_norm_threshold`. That needs no probability, and
     works for any loss, of regression too. A gradient of zero has no say in the fit.
 
@@ -186,11 +190,17 @@ def _by_gradient_norm(queue_size: int, bound: optax.Schedule) -> _Rule:
         return jnp.log(jnp.where(valid, norms, 1.0)), valid
 
     def refit(state):
-        low = jnp.min(jnp.where(state.valid, state.queue, jnp.inf))
-        high = jnp.max(jnp.where(state.valid, state.queue, -jnp.inf))
-        mixture = fit_mixture(state.queue, state.valid)
+        median = jnp.nanmedian(jnp.where(state.valid, state.queue, jnp.nan))
+        # In units of the median, so that the mixture does not depend on the loss's own.
+        relative = jnp.clip(jnp.where(state.valid, state.queue - median, 0.0), *RELATIVE_RANGE)
+        mixture = fit_mixture(jnp.exp(0.5 * relative), state.valid)
+        norms = jnp.exp(relative)
+        low = jnp.min(jnp.where(state.valid, norms, jnp.inf))
+        high = jnp.max(jnp.where(state.valid, norms, 0.0))
         tau = _threshold.solve_norm_threshold(mixture, (low, high), state.bound)
-        return state._replace(mixture=mixture, tau=tau)
+        unit = jnp.exp(median)
+        mixture = mixture._replace(means=mixture.means * jnp.sqrt(unit), variances=mixture.variances * unit)
+        return state._replace(mixture=mixture, tau=tau * unit)
 
     def weights(state, norms):
         tau = state.tau.astype(norms.dtype)

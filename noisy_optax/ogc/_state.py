@@ -53,7 +53,8 @@ class GradientNormState(NamedTuple):
       queue: floating, `[queue_size]`, log of the gradient norms of the latest examples, the oldest first.
       valid: boolean, `[queue_size]`, which slots hold a finite norm above 0 that was not masked out.
       bound: floating scalar, the bound on the gradient ratio in force for the latest step.
-      mixture: fitted to the queue at the latest refit; before the first one two equal normals.
+      mixture: of square roots of norms, fitted to the queue's at the latest refit; before the first one two
+        equal normals.
       tau: floating scalar, the largest norm that is left to an example's gradient; changes at a refit, the
         largest finite number before the first one.
     """
@@ -155,7 +156,7 @@ def clean_probability(state: OGCState | GradientNormState, losses: ArrayLike) ->
     Args:
       state: after a refit; before the first one the result is 0.5 everywhere.
       losses: what the mixture was fitted to, floating, of any shape: cross-entropies $-\log p$ of the given
-        labels, whatever the base; for a `GradientNormState` logarithms of gradient norms.
+        labels, whatever the base; for a `GradientNormState` square roots of gradient norms.
 
     Returns:
       Probabilities, of the shape of `losses` and never increasing with them. NaN losses give NaN.

@@ -27,10 +27,9 @@ GRID_LOG_ODDS = -GRID - np.log(-np.expm1(-GRID))
 HALVINGS = 10
 TOLERANCE = 1e-7
 LINEAR = np.linspace(PROBABILITY_MIN, 1 - PROBABILITY_MIN, 2**HALVINGS + 1)
-# Linear steps are more than 2.4 percent of the candidates below the fortieth.
-GEOMETRIC = np.geomspace(PROBABILITY_MIN, LINEAR[40], 541)[:-1]
+# 973 / 1024 = 0.950.
+CANDIDATES = {"published": LINEAR, "default": LINEAR[:973]}
 NORM_CANDIDATES = 1000
-CANDIDATES = {"published": LINEAR, "default": np.concatenate([GEOMETRIC, LINEAR[40:973]])}
 
 
 def gradient_ratio(mixture: Mixture, base: Loss, probability_threshold: ArrayLike) -> Float[Array, ""]:
@@ -78,9 +77,9 @@ def solve_threshold(
 
     Modes:
       published: steps of 0.00098 from 1e-7 to 1 - 1e-7, searched by halving.
-      default: the same steps from 0.04 to 0.95, and steps of 2.4 percent below. No threshold above 0.95:
-        with a small bound it would run to 1, where a slope that vanishes, such as focal's, leaves nothing
-        to learn from.
+      default: the same steps, up to 0.95 only. With a small bound, such as the learning rates of Adam
+        make, the threshold would run to 1, where a slope that vanishes, such as focal's, leaves nothing to
+        learn from: `experiments/results/digits` has what that costs.
 
     Args:
       mixture: of $H = -\log p$, as `fit_mixture` returns it.
@@ -113,20 +112,21 @@ def _solve_threshold(mixture, base, bound, mode):
 
 
 def solve_norm_threshold(
-    mixture: Mixture, log_range: tuple[ArrayLike, ArrayLike], bound: ArrayLike
+    mixture: Mixture, norm_range: tuple[ArrayLike, ArrayLike], bound: ArrayLike
 ) -> Float[Array, ""]:
     r"""The largest gradient norm to leave so that wrong targets pull hardly harder than right ones.
 
-    The largest of 1000 candidates, equally spaced in the logarithm over `log_range`, with
+    The largest of 1000 candidates, equally spaced in the logarithm over `norm_range`, with
 
     $$\frac{E_n[\min(n, \tau)]}{E_c[\min(n, \tau)]} \le \text{bound}$$
 
     $n$ being an example's gradient norm. $E_c$ and $E_n$ average over the mixture's first normal (clean) and
-    its second (noisy), both truncated to `log_range`. The smallest candidate always fulfils it.
+    its second (noisy), normals of $\sqrt n$, truncated to `norm_range`. The smallest candidate always
+    fulfils it.
 
     Args:
-      mixture: of $\log n$, as `fit_mixture` returns it.
-      log_range: the smallest and the largest $\log n$ that were seen, scalars.
+      mixture: of $\sqrt n$, as `fit_mixture` returns it.
+      norm_range: the smallest and the largest $n$ to consider, scalars > 0.
       bound: at least 1.
 
     Returns:
@@ -137,21 +137,22 @@ def solve_norm_threshold(
       arXiv 2412.08941, whose bound on the slopes in p this carries over to gradients of any loss.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> mixture = nox.ogc.Mixture(jnp.array([0.0, 2.0]), jnp.array([0.1, 0.1]), jnp.array([0.6, 0.4]))
-    >>> round(float(nox.ogc.solve_norm_threshold(mixture, (-1.0, 3.0), bound=1.5)), 2)
-    1.54
+    >>> mixture = nox.ogc.Mixture(jnp.array([1.0, 3.0]), jnp.array([0.1, 0.1]), jnp.array([0.6, 0.4]))
+    >>> round(float(nox.ogc.solve_norm_threshold(mixture, (0.1, 16.0), bound=1.5)), 2)
+    1.48
     """
-    low, high = (jnp.asarray(end, mixture.means.dtype) for end in log_range)
-    steps = jnp.linspace(0.0, 1.0, NORM_CANDIDATES, dtype=low.dtype)
-    grid = low + (high - low) * steps
+    low, high = (jnp.log(jnp.asarray(end, mixture.means.dtype)) for end in norm_range)
+    log_norms = low + (high - low) * jnp.linspace(0.0, 1.0, NORM_CANDIDATES, dtype=low.dtype)
+    exponent = _exponent(mixture, jnp.exp(0.5 * log_norms))
+    # Steps in the logarithm are wider where the norm is larger: d sqrt(n) = sqrt(n) / 2 d log(n).
+    densities = jax.nn.softmax(exponent + 0.5 * log_norms[None], axis=1)
     # Relative to the largest, which keeps within the range of floating point.
-    norms = jnp.exp(grid - high)
-    densities = _densities(mixture, grid)
+    norms = jnp.exp(log_norms - high)
     below = jnp.cumsum(densities * norms[None], axis=1)
     above = jax.lax.cumsum(densities, axis=1, reverse=True) - densities
     clean, noisy = below + norms[None] * above
     within = noisy <= jnp.asarray(bound, clean.dtype) * clean
-    return jnp.exp(jnp.max(jnp.where(within, grid, low)))
+    return jnp.exp(jnp.max(jnp.where(within, log_norms, low)))
 
 
 class Slopes(NamedTuple):
@@ -235,11 +236,13 @@ def grid_slopes(base: Loss) -> Float[Array, "grid"]:
     return _of_probability.slope(base, jnp.asarray(GRID_LOG_ODDS, dtype=float))
 
 
-def _densities(mixture: Mixture, grid: ArrayLike = GRID) -> Float[Array, "2 grid"]:
-    """The two normals on a grid, normalised to sum 1 there, which is what truncates them."""
-    grid = jnp.asarray(grid, mixture.means.dtype)
-    exponent = jnp.square(grid[None] - mixture.means[:, None]) * (-0.5 / mixture.variances)[:, None]
-    return jax.nn.softmax(exponent, axis=1)
+def _densities(mixture: Mixture) -> Float[Array, "2 grid"]:
+    """The two normals on the grid, normalised to sum 1 there, which is what truncates them."""
+    return jax.nn.softmax(_exponent(mixture, jnp.asarray(GRID, mixture.means.dtype)), axis=1)
+
+
+def _exponent(mixture: Mixture, grid: Float[Array, "grid"]) -> Float[Array, "2 grid"]:
+    return jnp.square(grid[None] - mixture.means[:, None]) * (-0.5 / mixture.variances)[:, None]
 
 
 def _ratio(

@@ -158,37 +158,42 @@ def _value_of(base, p):
 # By gradient norms.
 
 
-def direct_ratio(mixture, low, high, tau):
-    """E_n[min(n, tau)] / E_c[min(n, tau)] by a fine sum in float64."""
-    grid = np.linspace(low, high, 200_001)
-    norms = np.minimum(np.exp(grid), tau)
-    means, variances = (np.asarray(field, np.float64) for field in (mixture.means, mixture.variances))
-    density = np.exp(-((grid - means[:, None]) ** 2) / (2 * variances[:, None]))
+MIXTURE = ogc.Mixture(jnp.array([0.8, 2.5]), jnp.array([0.1, 0.4]), jnp.array([0.6, 0.4]))
+
+
+def direct_ratio(low, high, tau):
+    """E_n[min(n, tau)] / E_c[min(n, tau)] by a fine sum over the root in float64."""
+    root = np.linspace(np.sqrt(low), np.sqrt(high), 200_001)
+    norms = np.minimum(root**2, tau)
+    means, variances = (np.asarray(field, np.float64) for field in (MIXTURE.means, MIXTURE.variances))
+    density = np.exp(-((root - means[:, None]) ** 2) / (2 * variances[:, None]))
     clean, noisy = (density * norms).sum(1) / density.sum(1)
     return noisy / clean
 
 
 @pytest.mark.parametrize("bound", [1.1, 1.5, 3.0])
 def test_norm_threshold_is_the_largest_within_the_bound(bound):
-    mixture = ogc.Mixture(jnp.array([-1.0, 1.5]), jnp.array([0.4, 0.8]), jnp.array([0.6, 0.4]))
-    tau = float(ogc.solve_norm_threshold(mixture, (-4.0, 4.0), bound))
-    step = np.exp(8 / 999)
-    assert direct_ratio(mixture, -4.0, 4.0, tau) <= bound * 1.001
-    assert direct_ratio(mixture, -4.0, 4.0, tau * step) > bound * 0.999
+    tau = float(ogc.solve_norm_threshold(MIXTURE, (0.01, 20.0), bound))
+    step = 2000 ** (1 / 999)
+    assert direct_ratio(0.01, 20.0, tau) <= bound * 1.001
+    assert direct_ratio(0.01, 20.0, tau * step) > bound * 0.999
 
 
 def test_norm_threshold_at_its_ends():
-    mixture = ogc.Mixture(jnp.array([-1.0, 1.5]), jnp.array([0.4, 0.8]), jnp.array([0.6, 0.4]))
-    np.testing.assert_allclose(ogc.solve_norm_threshold(mixture, (-4.0, 4.0), 1e6), np.exp(4), rtol=1e-5)
-    np.testing.assert_allclose(ogc.solve_norm_threshold(mixture, (-4.0, 4.0), 1.0), np.exp(-4), rtol=0.5)
-    # Norms whose squares and whose sums have no float32.
-    far = ogc.Mixture(mixture.means + 80, mixture.variances, mixture.weights)
-    near = ogc.solve_norm_threshold(mixture, (-4.0, 4.0), 1.5)
-    np.testing.assert_allclose(
-        jnp.log(ogc.solve_norm_threshold(far, (76.0, 84.0), 1.5)) - 80, jnp.log(near), atol=0.02
-    )
+    np.testing.assert_allclose(ogc.solve_norm_threshold(MIXTURE, (0.01, 20.0), 1e6), 20, rtol=1e-5)
+    np.testing.assert_allclose(ogc.solve_norm_threshold(MIXTURE, (0.01, 20.0), 1.0), 0.01, rtol=0.5)
     equal = ogc.fit_mixture(np.full(9, 2.0, np.float32))
-    np.testing.assert_allclose(ogc.solve_norm_threshold(equal, (2.0, 2.0), 1.5), np.exp(2), rtol=1e-6)
+    np.testing.assert_allclose(ogc.solve_norm_threshold(equal, (4.0, 4.0), 1.5), 4, rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e-3, 1e20])
+def test_norms_have_no_unit(unit):
+    norms = np.exp(np.random.default_rng(3).normal(0, 1.5, 20))
+    transformation = by_norm()
+    _, state = transformation.update(of_norms(norms), transformation.init(None))
+    _, scaled = transformation.update(of_norms(unit * norms), transformation.init(None))
+    np.testing.assert_allclose(scaled.tau, unit * state.tau, rtol=1e-3)
+    np.testing.assert_allclose(scaled.mixture.means, np.sqrt(unit) * state.mixture.means, rtol=1e-3)
 
 
 def of_norms(norms):
@@ -211,7 +216,7 @@ def test_gradients_are_scaled_to_the_norm():
     clipped = np.minimum(norms, state.tau)
     np.testing.assert_allclose(mean["a"], [0.6 * clipped.mean(), 0], rtol=1e-5)
     np.testing.assert_allclose(mean["b"], 0.8 * clipped.mean(), rtol=1e-5)
-    np.testing.assert_allclose(ogc.clean_probability(state, jnp.log(norms)) > 0.5, np.arange(20) % 3 != 0)
+    np.testing.assert_array_equal(ogc.clean_probability(state, np.sqrt(norms)) > 0.5, np.arange(20) % 3 != 0)
 
 
 def test_nothing_is_scaled_before_the_first_refit():

@@ -88,16 +88,6 @@ def test_cross_entropy_of_two_points(bound):
     np.testing.assert_allclose(unclipped, np.exp(noisy - clean), rtol=1e-5)
 
 
-def test_default_resolves_what_published_cannot():
-    mixture, (clean, _) = two_points(550, 900)
-    bound = 2.0
-    small = np.exp(-clean) / bound
-    assert small < 1e-3
-    np.testing.assert_allclose(ogc.solve_threshold(mixture, losses.cross_entropy, bound), small, rtol=0.024)
-    published = ogc.solve_threshold(mixture, losses.cross_entropy, bound, mode="published")
-    np.testing.assert_allclose(published, 1 / 1024, rtol=1e-3)
-
-
 @pytest.mark.parametrize("mode", ["default", "published"])
 def test_ends_of_the_range(mode):
     mixture, (clean, noisy) = two_points(60, 700)
