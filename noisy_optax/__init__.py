@@ -1,7 +1,8 @@
 """Train classifiers on labels you cannot trust: robust losses and gradient transformations for optax."""
 
-from noisy_optax import losses, noise, ogc
+from noisy_optax import losses, noise, ogc, schedules, sharpness
 from noisy_optax.losses import RobustLoss, scheduled, stateless
+from noisy_optax.sharpness import saner
 
 __version__ = "0.1.0.dev0"
 
@@ -10,6 +11,9 @@ __all__ = [
     "losses",
     "noise",
     "ogc",
+    "saner",
     "scheduled",
+    "schedules",
+    "sharpness",
     "stateless",
 ]
