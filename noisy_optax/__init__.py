@@ -1,6 +1,6 @@
 """Train classifiers on labels you cannot trust: robust losses and gradient transformations for optax."""
 
-from noisy_optax import losses, noise, ogc, schedules, sharpness
+from noisy_optax import diagnostics, losses, noise, ogc, schedules, sharpness
 from noisy_optax.losses import RobustLoss, scheduled, stateless
 from noisy_optax.sharpness import saner
 
@@ -8,6 +8,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "RobustLoss",
+    "diagnostics",
     "losses",
     "noise",
     "ogc",

@@ -111,7 +111,8 @@ def check_inputs(params: optax.Params | None, grad_fn: Callable | None) -> None:
 
 def check_gradient(name: str, gradient: optax.Updates, params: optax.Params) -> None:
     """Raises ValueError unless `gradient` has the structure and the shapes of `params`."""
-    expected, found = jax.tree.structure(params), jax.tree.structure(gradient)
+    expected: Any = jax.tree.structure(params)
+    found: Any = jax.tree.structure(gradient)
     if expected != found:
         raise ValueError(f"{name} must have the structure of the parameters, {expected}, got {found}")
     pairs = zip(jax.tree.leaves_with_path(params), jax.tree.leaves(gradient), strict=True)
