@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 def value_and_update(
     loss_fn: Callable[..., tuple[Array, Any]],
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation | optax.MultiSteps,
     *,
     second_loss_fn: Callable[..., tuple[Array, Any]] | None = None,
 ) -> Callable[..., Step]:
@@ -54,7 +54,8 @@ def value_and_update(
     Args:
       loss_fn: `loss_fn(params, *args) -> (loss, aux)`.
       optimizer: any, such as `optax.chain(saner(...), optax.sgd(...))`; `update` is given `grad_fn` and
-        `value`, the clean loss.
+        `value`, the clean loss. An `optax.MultiSteps` as it is: its `gradient_transformation()` takes no
+        such arguments.
       second_loss_fn: `second_loss_fn(params, aux, *args) -> (loss, aux)` for the perturbed pass, where `aux`
         is the clean pass's; `loss_fn` again if None.
 
@@ -74,7 +75,8 @@ def value_and_update(
     >>> result.updates
     Array(-1.5, dtype=float32)
     """
-    optimizer = optax.with_extra_args_support(optimizer)
+    if isinstance(optimizer, optax.GradientTransformation):
+        optimizer = optax.with_extra_args_support(optimizer)
 
     def step(params, state, *args, **extra_args):
         here = _trace_state()
