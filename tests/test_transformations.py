@@ -14,9 +14,9 @@ import pytest
 
 from noisy_optax import schedules, sharpness
 
-# Eight rows, to be split over up to eight devices.
-SHAPES = {"w": (8, 3), "b": (3,)}
-BATCH = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+# Eight outputs, to be split over up to eight devices.
+SHAPES = {"w": (3, 8), "b": (8,)}
+BATCH = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
 
 def example_gradient(params, x):
@@ -186,8 +186,8 @@ def test_sharding_of_the_parameters_is_kept(case):
         (devices,), ("model",), devices=jax.devices()[:devices], axis_types=(jax.sharding.AxisType.Auto,)
     )
     shardings = {
-        "w": jax.NamedSharding(mesh, jax.P("model")),
-        "b": jax.NamedSharding(mesh, jax.P()),
+        "w": jax.NamedSharding(mesh, jax.P(None, "model")),
+        "b": jax.NamedSharding(mesh, jax.P("model")),
     }
     params = jax.device_put(start(), shardings)
     state = case.make().init(params)
