@@ -41,7 +41,8 @@ def sharpness_aware(ascent: Ascent, descent: Descent) -> optax.GradientTransform
     $w + e$ is formed, and handed to `grad_fn`, in float32 or wider: a perturbation is lost in the rounding
     of a half-precision parameter. Cast inside `grad_fn` to compute in half precision. The updates have the
     type of the incoming gradient. At rho = 0, `grad_fn` gets parameters equal to $w$: with float32 or wider
-    parameters the result is the incoming gradient, bit for bit if `grad_fn` is the computation that gave it.
+    parameters the result is the incoming gradient, to the last bit where `grad_fn` is the computation that
+    gave it and is compiled alike.
 
     Around it `optax.MultiSteps` (with `micro_batch_grad_fn`), `optax.apply_if_finite` and
     `optax.inject_hyperparams` work; for this function, as opposed to `saner` and its like, the latter needs
