@@ -5,9 +5,20 @@ import subprocess
 import sys
 
 import noisy_optax
-from noisy_optax import losses, noise, ogc
+from noisy_optax import diagnostics, losses, noise, ogc, schedules, sharpness
 
-TOP = ["RobustLoss", "losses", "noise", "ogc", "scheduled", "stateless"]
+TOP = [
+    "RobustLoss",
+    "diagnostics",
+    "losses",
+    "noise",
+    "ogc",
+    "saner",
+    "scheduled",
+    "schedules",
+    "sharpness",
+    "stateless",
+]
 LOSSES = [
     "Loss",
     "RobustLoss",
@@ -36,6 +47,33 @@ OGC = [
     "replica_axes",
     "solve_threshold",
 ]
+SHARPNESS = [
+    "Ascent",
+    "Descent",
+    "RunningMeanState",
+    "SharpnessAwareState",
+    "Step",
+    "asam",
+    "asam_ascent",
+    "friendly_sam",
+    "friendly_sam_ascent",
+    "gsam",
+    "gsam_descent",
+    "m_sharpness",
+    "micro_batch_grad_fn",
+    "sam",
+    "sam_ascent",
+    "sam_descent",
+    "saner",
+    "saner_descent",
+    "sharpness_aware",
+    "split_chunks",
+    "value_and_update",
+    "vasso",
+    "vasso_ascent",
+]
+DIAGNOSTICS = ["Groups", "fitting_ratio", "group_fractions"]
+SCHEDULES = ["saner_scale"]
 NOISE = ["NoisyLabels", "pair", "realised", "symmetric", "transition", "uniform"]
 
 
@@ -52,8 +90,11 @@ def test_public_names():
     assert noisy_optax.__all__ == TOP
     assert losses.__all__ == LOSSES
     assert ogc.__all__ == OGC
+    assert sharpness.__all__ == SHARPNESS
+    assert public_names(diagnostics) == DIAGNOSTICS
+    assert public_names(schedules) == SCHEDULES
     assert public_names(noise) == NOISE
-    for module, names in ((noisy_optax, TOP), (losses, LOSSES), (ogc, OGC)):
+    for module, names in ((noisy_optax, TOP), (losses, LOSSES), (ogc, OGC), (sharpness, SHARPNESS)):
         assert [name for name in names if not hasattr(module, name)] == []
 
 
@@ -63,6 +104,9 @@ def test_every_public_name_is_documented():
         *((name, getattr(losses, name)) for name in LOSSES),
         *((name, getattr(noise, name)) for name in NOISE),
         *((name, getattr(ogc, name)) for name in OGC),
+        *((name, getattr(sharpness, name)) for name in SHARPNESS),
+        *((name, getattr(diagnostics, name)) for name in DIAGNOSTICS),
+        *((name, getattr(schedules, name)) for name in SCHEDULES),
     ]
     # A NamedTuple without a docstring is given one that starts with its own name.
     undocumented = [

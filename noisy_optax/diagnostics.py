@@ -1,0 +1,116 @@
+"""What the two gradients of sharpness-aware minimization say about right and wrong labels."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax.sharpness._groups import group_masks
+from noisy_optax.sharpness._tree import widen
+
+
+class Groups(NamedTuple):
+    """A number for each of SANER's groups of components, by r, the second gradient over the first.
+
+    Attributes:
+      a: floating scalar, r > 1: amplified at the perturbed parameters.
+      b: floating scalar, 0 < r < 1: diminished; where wrong labels dominate, according to the paper.
+      c: floating scalar, r < 0: turned around.
+      rest: floating scalar, r is 0, 1 or undefined.
+    """
+
+    a: Float[Array, ""]
+    b: Float[Array, ""]
+    c: Float[Array, ""]
+    rest: Float[Array, ""]
+
+
+def group_fractions(first_gradient: optax.Updates, second_gradient: optax.Updates) -> Groups:
+    """Fractions of the parameters in SANER's Groups A, B and C, and of the others; their sum is 1.
+
+    Args:
+      first_gradient: at the parameters, a pytree of floating arrays.
+      second_gradient: at the perturbed parameters, of the same structure and shapes.
+
+    Returns:
+      Four float32 scalars.
+
+    References:
+      Luong, Nguyen, Tran, Tran, Understanding SAM's Robustness to Noisy Labels through Gradient
+      Down-weighting, AISTATS 2026, arXiv 2411.17132.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> first, second = jnp.array([1.0, 1.0, -1.0, 1.0]), jnp.array([0.5, 2.0, -0.1, -1.0])
+    >>> nox.diagnostics.group_fractions(first, second)
+    Groups(a=Array(0.25, dtype=float32), b=Array(0.5, dtype=float32), c=Array(0.25, dtype=float32),
+      rest=Array(0., dtype=float32))
+    """
+    masks = _masks(first_gradient, second_gradient)
+    total = sum(x.size for x in jax.tree.leaves(first_gradient))
+    # Counted as integers: float32 stops counting at 2^24.
+    counts = [sum(jnp.sum(mask, dtype=jnp.int32) for mask in jax.tree.leaves(group)) for group in masks]
+    return Groups(*(jnp.asarray(count, jnp.float32) / total for count in counts))
+
+
+def fitting_ratio(
+    first_gradient: optax.Updates,
+    second_gradient: optax.Updates,
+    per_example_gradients: optax.Updates,
+    clean: ArrayLike,
+) -> Groups:
+    r"""How much each group of components fits mislabelled examples, for each unit of fitting clean ones.
+
+    A step along the second gradient $s$ lowers the loss of example $i$ at the rate $s \cdot g_i$, which is a
+    sum over components. With $G$ one of the groups,
+
+    $$\text{ratio}(G) = \frac{\text{mean over mislabelled } i \text{ of } \sum_{j \in G} s_j\, g_{ij}}
+      {\text{mean over clean } i \text{ of } \sum_{j \in G} s_j\, g_{ij}}$$
+
+    Above 1, the group's components fit wrong labels faster than right ones. The mean over
+    examples rather than their sum makes ratios comparable between noise rates.
+
+    This is our definition. It follows the question that the SANER paper asks of each group, and needs one
+    batch, where training runs with and without a group would need many epochs.
+
+    Args:
+      first_gradient: at the parameters, a pytree of floating arrays.
+      second_gradient: at the perturbed parameters, of the same structure and shapes.
+      per_example_gradients: at the parameters, of the same structure with a leading axis `[B]`.
+      clean: boolean, `[B]`, whether an example's label is right.
+
+    Returns:
+      Four floating scalars, float32 or wider. NaN where a group does nothing for either kind of example, or
+      where there is no example of a kind; negative where it fits one and unlearns the other.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> first, second = jnp.array([1.0, 1.0]), jnp.array([2.0, 0.5]) # Groups A and B
+    >>> per_example = jnp.array([[2.0, 1.0], [1.0, 4.0]]) # one clean, one mislabelled
+    >>> ratio = nox.diagnostics.fitting_ratio(first, second, per_example, jnp.array([True, False]))
+    >>> ratio.a, ratio.b
+    (Array(0.5, dtype=float32), Array(4., dtype=float32))
+    """
+    clean = jnp.asarray(clean)
+
+    def fitting(group):
+        def of_array(mask, s, examples):
+            return jnp.sum(jnp.where(mask[None], s[None] * examples, 0), axis=range(1, examples.ndim))
+
+        trees = group, widen(second_gradient), widen(per_example_gradients)
+        return sum(jax.tree.leaves(jax.tree.map(of_array, *trees)))
+
+    def ratio(group):
+        rates = fitting(group)
+        return jnp.mean(rates, where=~clean) / jnp.mean(rates, where=clean)
+
+    return Groups(*map(ratio, _masks(first_gradient, second_gradient)))
+
+
+def _masks(first: optax.Updates, second: optax.Updates) -> tuple[optax.Updates, ...]:
+    """For each of `Groups`, a tree of masks; every component is in one."""
+    masks = jax.tree.map(group_masks, widen(first), widen(second))
+    a, b, c = (jax.tree.map(lambda _, m, i=i: m[i], first, masks) for i in range(3))
+    rest = jax.tree.map(lambda a, b, c: ~(a | b | c), a, b, c)
+    return a, b, c, rest

@@ -1,0 +1,18 @@
+"""Hyper-parameters that are numbers or functions of the step."""
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from noisy_optax._checks import check_range
+
+
+def check(name: str, value: float | optax.Schedule, **limits: float) -> None:
+    """`check_range` for a number; what a schedule returns has no value to look at."""
+    if not callable(value):
+        check_range(name, value, **limits)
+
+
+def at(value: float | optax.Schedule, count: Int[Array, ""]) -> Float[Array, ""]:
+    """The hyper-parameter in force at the 0-based step `count`."""
+    return jnp.asarray(value(count) if callable(value) else value)

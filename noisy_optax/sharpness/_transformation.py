@@ -1,0 +1,135 @@
+"""The transformation: an ascent, a second gradient, a descent."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from noisy_optax.sharpness import _tree
+from noisy_optax.sharpness._ascent import Ascent
+from noisy_optax.sharpness._descent import Descent
+
+
+class SharpnessAwareState(NamedTuple):
+    """State of `sharpness_aware`.
+
+    Attributes:
+      count: int32 scalar, how many times `update` was called.
+      ascent: of the ascent, empty for most.
+    """
+
+    count: Int[Array, ""]  # type: ignore[assignment]  # optax's name, and tuple's
+    ascent: Any
+
+
+def sharpness_aware(ascent: Ascent, descent: Descent) -> optax.GradientTransformationExtraArgs:
+    r"""Sharpness-aware minimization from its two parts: where to look, and what to make of it.
+
+    With $g$ the incoming gradient at the parameters $w$,
+
+    $$e = \text{ascent}(g) \qquad s = \text{grad\_fn}(w + e) \qquad u = \text{descent}(g, s)$$
+
+    Belongs in front of the optimizer: `optax.chain(sharpness_aware(...), optax.add_decayed_weights(5e-4),
+    optax.sgd(...))`, so that weight decay is added after the descent. `update` takes the keyword
+    `grad_fn`, a function from parameters to their gradient, on the same batch and with all else equal; under
+    `shard_map` it has to average over devices as the incoming gradient does. For a loss with auxiliary
+    results there is `value_and_update`.
+
+    $w + e$ is formed, and handed to `grad_fn`, in float32 or wider: a perturbation is lost in the rounding
+    of a half-precision parameter. Cast inside `grad_fn` to compute in half precision. The updates have the
+    type of the incoming gradient. At rho = 0, `grad_fn` gets parameters equal to $w$: with float32 or wider
+    parameters the result is the incoming gradient, to the last bit where `grad_fn` is the computation that
+    gave it and is compiled alike.
+
+    Around it `optax.MultiSteps` (with `micro_batch_grad_fn`), `optax.apply_if_finite` and
+    `optax.inject_hyperparams` work; for this function, as opposed to `saner` and its like, the latter needs
+    `static_args=("ascent", "descent")`. `optax.masked` and `optax.multi_transform` hide parameters from what
+    is inside them, so that `grad_fn` could not be called: they belong behind it in the chain.
+
+    Args:
+      ascent: `sam_ascent`, `asam_ascent`, `friendly_sam_ascent`, `vasso_ascent` or your own `Ascent`.
+      descent: `sam_descent`, `gsam_descent`, `saner_descent` or your own function.
+
+    Returns:
+      A transformation with a `SharpnessAwareState`; extra arguments that it does not know are ignored.
+
+    Raises:
+      ValueError: from `init` and `update`, if parameters are masked; from `update`, if `params` or `grad_fn`
+        is missing or a gradient is not shaped like the parameters.
+
+    >>> import jax, jax.numpy as jnp, optax, noisy_optax as nox
+    >>> grad_fn = jax.grad(lambda w: 0.5 * jnp.sum(w**4))
+    >>> asam_saner = nox.sharpness.sharpness_aware(
+    ...   nox.sharpness.asam_ascent(rho=0.5), nox.sharpness.saner_descent(group_b_scale=0.5)
+    ... )
+    >>> optimizer = optax.chain(asam_saner, optax.sgd(0.1))
+    >>> params = jnp.array([1.0])
+    >>> state = optimizer.init(params)
+    >>> updates, state = optimizer.update(grad_fn(params), state, params, grad_fn=grad_fn)
+    >>> updates # -0.1 * 2 * 1.5**3
+    Array([-0.675], dtype=float32)
+    """
+
+    def init_fn(params):
+        _refuse_masked(params)
+        return SharpnessAwareState(jnp.zeros([], jnp.int32), ascent.init(params))
+
+    def update_fn(updates, state, params=None, *, grad_fn=None, **extra_args):
+        del extra_args
+        check_inputs(params, grad_fn)
+        _refuse_masked(params)
+        check_gradient("the incoming gradient", updates, params)
+
+        here = _tree.widen(params)
+        first = optax.tree.cast_like(updates, here)
+        perturbation, ascent_state = ascent.perturb(first, state.ascent, here, state.count)
+        second = grad_fn(_tree.add(here, perturbation))
+        check_gradient("what grad_fn returned", second, params)
+        result = descent(first, optax.tree.cast_like(second, here), state.count)
+
+        state = SharpnessAwareState(optax.safe_increment(state.count), ascent_state)
+        return optax.tree.cast_like(result, updates), state
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def check_inputs(params: optax.Params | None, grad_fn: Callable | None) -> None:
+    """Raises ValueError if one is missing."""
+    if params is None:
+        raise ValueError(
+            "expected params, got None; call update(gradient, state, params, grad_fn=grad_fn), as the second "
+            "gradient is taken near them"
+        )
+    if grad_fn is None:
+        raise ValueError(
+            "expected the keyword grad_fn, got None; call update(gradient, state, params, grad_fn=grad_fn) "
+            "with a function from parameters to the gradient on the same batch, such as jax.grad(loss)"
+        )
+
+
+def check_gradient(name: str, gradient: optax.Updates, params: optax.Params) -> None:
+    """Raises ValueError unless `gradient` has the structure and the shapes of `params`."""
+    expected: Any = jax.tree.structure(params)
+    found: Any = jax.tree.structure(gradient)
+    if expected != found:
+        raise ValueError(f"{name} must have the structure of the parameters, {expected}, got {found}")
+    pairs = zip(jax.tree.leaves_with_path(params), jax.tree.leaves(gradient), strict=True)
+    for (path, x), g in pairs:
+        if jnp.shape(g) != jnp.shape(x):
+            raise ValueError(
+                f"{name} must have the shapes of the parameters: {jnp.shape(x)} at "
+                f"{jax.tree_util.keystr(path) or 'the root'}, got {jnp.shape(g)}"
+            )
+
+
+def _refuse_masked(params: optax.Params) -> None:
+    leaves = jax.tree.leaves(params, is_leaf=lambda node: isinstance(node, optax.MaskedNode))
+    if any(isinstance(leaf, optax.MaskedNode) for leaf in leaves):
+        raise ValueError(
+            "sharpness-aware transformations need all parameters and cannot be inside optax.masked, "
+            "optax.partition or optax.multi_transform; put them in front: optax.chain(saner(...), "
+            "optax.masked(...))"
+        )
