@@ -9,15 +9,18 @@ from noisy_optax import diagnostics, losses, noise, ogc, schedules, sharpness
 
 TOP = [
     "RobustLoss",
+    "check_examples_independent",
     "diagnostics",
     "losses",
     "noise",
     "ogc",
+    "per_example_gradients",
     "saner",
     "scheduled",
     "schedules",
     "sharpness",
     "stateless",
+    "weighted_gradient",
 ]
 LOSSES = [
     "Loss",
@@ -38,13 +41,18 @@ LOSSES = [
     "stateless",
 ]
 OGC = [
+    "GradientNormState",
     "Mixture",
     "OGCState",
     "clean_probability",
+    "clipped_grad_fn",
+    "clipped_loss",
     "fit_mixture",
     "gradient_ratio",
+    "ogc",
     "ogc_loss",
     "replica_axes",
+    "solve_norm_threshold",
     "solve_threshold",
 ]
 SHARPNESS = [

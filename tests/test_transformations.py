@@ -12,7 +12,7 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from noisy_optax import schedules, sharpness
+from noisy_optax import ogc, schedules, sharpness
 
 # Eight outputs, to be split over up to eight devices.
 SHAPES = {"w": (3, 8), "b": (8,)}
@@ -47,6 +47,16 @@ def chunk_extras(params):
     return {"grad_fn": example_gradient, "chunks": jnp.asarray(BATCH)}
 
 
+def probability_extras(params):
+    logits = jnp.asarray(BATCH) @ params["w"]
+    return {"log_probabilities": jax.nn.log_softmax(logits.astype(jnp.float32))[:, 0]}
+
+
+def no_extras(params):
+    del params
+    return {}
+
+
 class Case(NamedTuple):
     """A transformation, the gradients it takes at some parameters, and the extra arguments it needs."""
 
@@ -56,6 +66,8 @@ class Case(NamedTuple):
 
 
 SCALE = schedules.saner_scale(0.2, 2, steps_per_epoch=1)
+# A refit in every step.
+SMALL = {"bound": 1.2, "update_every": 1, "queue_size": 4}
 CASES = {
     "sam": Case(lambda: sharpness.sam(0.3)),
     "asam": Case(lambda: sharpness.asam(0.3)),
@@ -70,6 +82,10 @@ CASES = {
     ),
     "m_sharpness": Case(
         lambda: sharpness.m_sharpness(sharpness.vasso(0.3)), per_example_gradients, chunk_extras
+    ),
+    "ogc": Case(lambda: ogc.ogc(**SMALL), per_example_gradients, probability_extras),
+    "ogc by norm": Case(
+        lambda: ogc.ogc(statistic="gradient_norm", **SMALL), per_example_gradients, no_extras
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from noisy_optax.ogc._loss import clipped_loss, ogc_loss
 from noisy_optax.ogc._mixture import Mixture, fit_mixture
-from noisy_optax.ogc._per_example import ogc
+from noisy_optax.ogc._per_example import clipped_grad_fn, ogc
 from noisy_optax.ogc._state import GradientNormState, OGCState, clean_probability, replica_axes
 from noisy_optax.ogc._threshold import gradient_ratio, solve_norm_threshold, solve_threshold
 
@@ -11,6 +11,7 @@ __all__ = [
     "Mixture",
     "OGCState",
     "clean_probability",
+    "clipped_grad_fn",
     "clipped_loss",
     "fit_mixture",
     "gradient_ratio",

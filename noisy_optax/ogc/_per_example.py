@@ -15,7 +15,7 @@ from noisy_optax.losses import _cross_entropy, _label, _of_probability
 from noisy_optax.losses._robust_loss import Loss
 from noisy_optax.ogc import _loss, _state, _threshold
 from noisy_optax.ogc._mixture import fit_mixture
-from noisy_optax.ogc._state import GradientNormState
+from noisy_optax.ogc._state import GradientNormState, OGCState
 from noisy_optax.ogc._threshold import Mode
 
 # Logarithms of the norms that a refit tells apart, relative to their median.
@@ -165,6 +165,57 @@ def ogc(
         return jax.tree.map(lambda leaf: _weighted_sum(leaf, weights, where), updates), state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def clipped_grad_fn(
+    transformation: optax.GradientTransformationExtraArgs,
+    state: OGCState,
+    base: Loss,
+    logits_fn: Callable[[Any], Float[Array, "B classes"]],
+    labels: ArrayLike,
+    *,
+    log_probabilities: ArrayLike,
+    where: ArrayLike | None = None,
+) -> Callable[[Any], Any]:
+    """The second gradient of sharpness-aware minimization behind `ogc`, clipped at this step's threshold.
+
+    For `optax.chain(ogc(...), saner(...), ...)`, whose `grad_fn` has to clip as the first link does in the
+    same step, refit included. With `ogc_loss` nothing of the kind is needed: evaluate `value` again.
+
+    Args:
+      transformation: what `ogc` returned, with the statistic "log_probability".
+      state: its state before the step; of a chain's, the first.
+      base: the base that `ogc` was given.
+      logits_fn: `logits_fn(params) -> [B, C]`, on the batch of the step.
+      labels: integer, `[B]`.
+      log_probabilities: `[B]`, as given to `update`.
+      where: boolean, `[B]`, as given to `update`.
+
+    Returns:
+      `grad_fn(params)`, the gradient of the mean clipped loss.
+
+    >>> import jax.numpy as jnp, optax, noisy_optax as nox
+    >>> x, y, w = jnp.ones((8, 4)), jnp.zeros(8, int), jnp.zeros((4, 3))
+    >>> ogc = nox.ogc.ogc(learning_rate=0.1)
+    >>> log_p = nox.losses.label_log_probability(x @ w, y)
+    >>> grad_fn = nox.ogc.clipped_grad_fn(
+    ...   ogc, ogc.init(w), nox.losses.cross_entropy, lambda w: x @ w, y, log_probabilities=log_p
+    ... )
+    >>> grad_fn(w).shape
+    (4, 3)
+    """
+    # The weights are not wanted here, so that no gradient is.
+    _, state = transformation.update(
+        None, state, log_probabilities=log_probabilities, where=where, weighted_gradient=lambda weights: None
+    )
+    loss = _loss.clipped_loss(base, state)
+
+    def mean_loss(params):
+        losses = loss(logits_fn(params), labels, where=where)
+        kept = losses.size if where is None else jnp.maximum(jnp.sum(where, dtype=losses.dtype), 1.0)
+        return jnp.sum(losses) / kept
+
+    return jax.grad(mean_loss)
 
 
 def _by_probability(base: Loss, mode: Mode, queue_size: int, bound: optax.Schedule) -> _Rule:

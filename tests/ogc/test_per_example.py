@@ -127,6 +127,38 @@ def test_both_forms_give_the_same_updates(model, base):
     assert_same_updates(found, expected)
 
 
+def test_both_forms_give_the_same_updates_before_a_second_gradient():
+    params, apply = functional(GroupNormCNN)
+    base, robust = losses.cross_entropy, ogc.ogc_loss(**OPTIONS)
+    first = ogc.ogc(**OPTIONS)
+    optimizer = optax.chain(nox.saner(rho=0.2, group_b_scale=0.3), optax.sgd(0.1, momentum=0.9))
+    chain = optax.chain(first, optimizer)
+    both = nox.per_example_gradients(
+        lambda p, x, y: (base(apply(p, x), y), losses.label_log_probability(apply(p, x), y)), has_aux=True
+    )
+
+    def by_loss(carry, batch):
+        params, loss_state, state = carry
+        loss_state = robust.update(loss_state, apply(params, batch[0]), batch[1])
+        grad_fn = jax.grad(lambda p: jnp.mean(robust.value(loss_state, apply(p, batch[0]), batch[1])))
+        updates, state = optimizer.update(grad_fn(params), state, params, grad_fn=grad_fn)
+        return (optax.apply_updates(params, updates), loss_state, state), updates
+
+    def by_example(carry, batch):
+        params, state = carry
+        gradients, log_p = both(params, *batch)
+        grad_fn = ogc.clipped_grad_fn(
+            first, state[0], base, lambda p: apply(p, batch[0]), batch[1], log_probabilities=log_p
+        )
+        updates, state = chain.update(gradients, state, params, log_probabilities=log_p, grad_fn=grad_fn)
+        return (optax.apply_updates(params, updates), state), updates
+
+    run = jax.jit(lambda step, carry: jax.lax.scan(step, carry, data())[1], static_argnums=0)
+    expected = run(by_loss, (params, robust.init(), optimizer.init(params)))
+    found = run(by_example, (params, chain.init(params)))
+    assert_same_updates(found, expected)
+
+
 @pytest.mark.parametrize(
     "options", [{"chunk_size": 6}, {"bounded": True}, {"bounded": True, "chunk_size": 6}]
 )
