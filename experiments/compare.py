@@ -43,8 +43,8 @@ def check(names: tuple[str, ...], experiment: config.Experiment) -> None:
     setting = methods.Setting(2, experiment.optimization.epochs, 1, optax.constant_schedule(0.1))
     seen = []
     for name in names:
-        resolved = methods.parse(name)[0], config.hyperparameters_of(name, experiment)
-        methods.build(resolved[0], setting, resolved[1])
+        resolved = config.hyperparameters_of(name, experiment)
+        methods.build(resolved, setting)
         if resolved in seen:
             raise UserError(f"--methods has {name} twice; expected different methods")
         seen.append(resolved)

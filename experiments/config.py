@@ -12,7 +12,8 @@ from experiments.errors import UserError
 # Spread over the flags of its owner instead of getting a prefix of its own.
 _flat = arg(name="")
 _methods_help = (
-    f"NAME or NAME:KEY=VALUE,... with hyper-parameters; the names are {', '.join(methods.names())}."
+    f"LOSS or LOSS+TRANSFORMATION, each a NAME or NAME:KEY=VALUE,... with hyper-parameters. Losses are "
+    f"{', '.join(methods.names())}; transformations are {', '.join(methods.transformation_names())}."
 )
 
 # One group of flags per method that has hyper-parameters, e.g. `--phuber-cross-entropy.tau`.
@@ -20,7 +21,7 @@ Hyperparameters = dataclasses.make_dataclass(
     "Hyperparameters",
     [
         (method.__name__, flags, dataclasses.field(default_factory=flags))
-        for method in methods.METHODS
+        for method in (*methods.METHODS, *methods.TRANSFORMATIONS)
         if (flags := methods.flags_of(method)) is not None
     ],
     frozen=True,
@@ -80,6 +81,9 @@ class Optimization:
     """Of all parameters; added to the gradient by sgd, to the step by adamw."""
     gradient_norm_clip: float | None = 5.0
     """Largest global norm of a step's gradient; None for no limit."""
+    perturbed_statistics: bool = False
+    """With a sharpness-aware method and --norm batch, keep the batch statistics of the perturbed pass, as
+    SANER's published code does, rather than those of the parameters that are trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +101,9 @@ class Experiment:
     select: Literal["last", "validation"] = "last"
     """Whose parameters `predict` uses: the last epoch's, or those of the best accuracy on the
     held-out given labels (needs --validation-fraction)."""
+    group_statistics: bool = False
+    """Log after each epoch which share of the gradient's components is in each of SANER's groups and, where
+    clean labels are known, how much each group fits wrong labels compared to right ones."""
     checkpoint_every: int = 10
     """Epochs between checkpoints."""
 
@@ -203,18 +210,20 @@ def _in_range(flag: str, value: float, least: float, most: float, *, exclude: tu
         raise UserError(f"{flag} must be in {opening}{least:g}, {most:g}{closing}, got {value:g}")
 
 
-def hyperparameters_of(method: str, experiment: Experiment) -> dict[str, Any]:
-    """The hyper-parameters of one method: those in its own name before those of the flags."""
-    name, own = methods.parse(method)
-    flags = getattr(experiment.hyperparameters, name, None)
-    return {} if flags is None else {**dataclasses.asdict(flags), **own}
+def hyperparameters_of(method: str, experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """Hyper-parameters of a method's loss and transformation, by name: its own before those of the flags."""
+    resolved = {}
+    for name, own in methods.parse(method):
+        flags = getattr(experiment.hyperparameters, name, None)
+        resolved[name] = {} if flags is None else {**dataclasses.asdict(flags), **own}
+    return resolved
 
 
 def as_record(method: str, experiment: Experiment) -> dict[str, Any]:
     """The configuration of a run as it is saved: only what the run depends on."""
     record = dataclasses.asdict(experiment)
-    name, _ = methods.parse(method)
-    return {"method": name, **record, "hyperparameters": hyperparameters_of(method, experiment)}
+    resolved = hyperparameters_of(method, experiment)
+    return {"method": "+".join(resolved), **record, "hyperparameters": resolved}
 
 
 def from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
@@ -228,16 +237,20 @@ def from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
 
 
 def _from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
-    method = record["method"]
-    flags = methods.flags_of(methods.by_name(method))
-    return method, Experiment(
+    flags = {
+        name: found(**own)
+        for name, own in record["hyperparameters"].items()
+        if (found := methods.flags_of(methods.by_name(name))) is not None
+    }
+    return record["method"], Experiment(
         data=Data(**record["data"]),
         model=Model(**record["model"]),
         optimization=Optimization(**record["optimization"]),
-        hyperparameters=Hyperparameters(**({method: flags(**record["hyperparameters"])} if flags else {})),
+        hyperparameters=Hyperparameters(**flags),
         seeds=record["seeds"],
         first_seed=record["first_seed"],
         select=record["select"],
+        group_statistics=record["group_statistics"],
         checkpoint_every=record["checkpoint_every"],
     )
 

@@ -1,12 +1,13 @@
 """The methods by name: each is a robust loss with, possibly, a gradient transformation.
 
-To add one, write a function below and list it in `METHODS`: its keyword arguments become command-line
-flags with their defaults, its docstring becomes their help.
+To add one, write a function below and list it in `METHODS` or `TRANSFORMATIONS`: its keyword arguments
+become command-line flags with their defaults, its docstring becomes their help.
 """
 
 import dataclasses
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -126,6 +127,67 @@ def ogc(
     return Method(loss, measure=measure)
 
 
+def sam(
+    setting: Setting,
+    *,
+    rho: Annotated[float, arg(help="length of the perturbation; SANER's paper 0.1")] = 0.1,
+) -> optax.GradientTransformationExtraArgs:
+    """Sharpness-aware minimization (Foret et al. 2021)."""
+    return nox.sharpness.sam(rho)
+
+
+def asam(
+    setting: Setting,
+    *,
+    rho: Annotated[float, arg(help="relative length of the perturbation; published 0.5")] = 0.5,
+) -> optax.GradientTransformationExtraArgs:
+    """Adaptive SAM (Kwon et al. 2021)."""
+    return nox.sharpness.asam(rho)
+
+
+def friendly_sam(
+    setting: Setting,
+    *,
+    rho: Annotated[float, arg(help="length of the perturbation")] = 0.1,
+    sigma: Annotated[float, arg(help="share of the running mean that is taken out; published 1")] = 1.0,
+    decay: Annotated[float, arg(help="of the running mean, in [0, 1]; published 0.9")] = 0.9,
+) -> optax.GradientTransformationExtraArgs:
+    """Friendly SAM (Li et al. 2024)."""
+    return nox.sharpness.friendly_sam(rho, sigma, decay)
+
+
+def vasso(
+    setting: Setting,
+    *,
+    rho: Annotated[float, arg(help="length of the perturbation")] = 0.1,
+    theta: Annotated[float, arg(help="weight of the newest gradient, in [0, 1]; published 0.2")] = 0.2,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM along the running mean of the gradients (Li and Giannakis 2023)."""
+    return nox.sharpness.vasso(rho, theta)
+
+
+def gsam(
+    setting: Setting,
+    *,
+    rho: Annotated[float, arg(help="length of the perturbation")] = 0.1,
+    alpha: Annotated[float, arg(help="weight of the surrogate gap")] = 0.01,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM with the surrogate gap (Zhuang et al. 2022)."""
+    return nox.sharpness.gsam(rho, alpha)
+
+
+def saner(
+    setting: Setting,
+    *,
+    rho: Annotated[float, arg(help="length of the perturbation; published 0.1")] = 0.1,
+    group_b_scale: Annotated[float, arg(help="factor of Group B at the end; published 0.5")] = 0.5,
+    scale_epochs: Annotated[int, arg(help="epochs until that factor is reached; published 50")] = 50,
+) -> optax.GradientTransformationExtraArgs:
+    """SANER: SAM with the components that fit wrong labels scaled down (Luong et al. 2026)."""
+    scale = nox.schedules.saner_scale(group_b_scale, scale_epochs, steps_per_epoch=setting.steps_per_epoch)
+    return nox.saner(rho, scale)
+
+
 METHODS: tuple[Callable[..., Method], ...] = (
     cross_entropy,
     mean_absolute_error,
@@ -136,33 +198,67 @@ METHODS: tuple[Callable[..., Method], ...] = (
 )
 
 
+TRANSFORMATIONS: tuple[Callable[..., optax.GradientTransformationExtraArgs], ...] = (
+    sam,
+    asam,
+    friendly_sam,
+    vasso,
+    gsam,
+    saner,
+)
+
+
 def names() -> list[str]:
-    """The methods that `--method` and `--methods` take."""
+    """The losses that `--method` and `--methods` take."""
     return [method.__name__ for method in METHODS]
 
 
-def build(name: str, setting: Setting, hyperparameters: dict[str, Any]) -> Method:
-    """The method called `name`; `hyperparameters` are the keyword arguments of its function above."""
-    try:
-        return by_name(name)(setting, **hyperparameters)
-    except ValueError as error:
-        raise UserError(f"--method {name}: {error}") from error
+def transformation_names() -> list[str]:
+    """The transformations that may follow a loss after a plus sign."""
+    return [transformation.__name__ for transformation in TRANSFORMATIONS]
 
 
-def by_name(name: str) -> Callable[..., Method]:
-    """The function above called `name`."""
-    for method in METHODS:
-        if method.__name__ == name:
-            return method
-    raise UserError(f"no method is called {name!r}; the methods are {', '.join(names())}")
+def build(hyperparameters: dict[str, dict[str, Any]], setting: Setting) -> Method:
+    """The method from the names of its loss and transformation, with the keyword arguments of each."""
+    built = []
+    for name, own in hyperparameters.items():
+        try:
+            built.append(by_name(name)(setting, **own))
+        except ValueError as error:
+            raise UserError(f"--method {name}: {error}") from error
+    method, *transformation = built
+    return method._replace(transformation=transformation[0]) if transformation else method
 
 
-def parse(spec: str) -> tuple[str, dict[str, Any]]:
-    """Name and hyper-parameters of `name` or `name:key=value,key=value`.
+def by_name(name: str) -> Callable[..., Any]:
+    """The function above called `name`, of a loss or of a transformation."""
+    for function in (*METHODS, *TRANSFORMATIONS):
+        if function.__name__ == name:
+            return function
+    raise UserError(
+        f"no method is called {name!r}; the losses are {', '.join(names())}, the transformations "
+        f"{', '.join(transformation_names())}"
+    )
 
-    >>> parse("phuber_cross_entropy:tau=2")
-    ('phuber_cross_entropy', {'tau': 2.0})
+
+def parse(spec: str) -> list[tuple[str, dict[str, Any]]]:
+    """Names and hyper-parameters of `loss` or `loss+transformation`, each `name` or `name:key=value,...`.
+
+    >>> parse("phuber_cross_entropy:tau=2+saner")
+    [('phuber_cross_entropy', {'tau': 2.0}), ('saner', {})]
     """
+    # A plus sign within a number, 1e+3, is followed by a digit.
+    parts = [_parse_part(part) for part in re.split(r"\+(?!\d)", spec)]
+    kinds = [name in names() for name, _ in parts]
+    if kinds not in ([True], [True, False]):
+        raise UserError(
+            f"{spec}: expected LOSS or LOSS+TRANSFORMATION; the losses are {', '.join(names())}, the "
+            f"transformations {', '.join(transformation_names())}"
+        )
+    return parts
+
+
+def _parse_part(spec: str) -> tuple[str, dict[str, Any]]:
     name, _, changes = spec.partition(":")
     flags = flags_of(by_name(name))
     defaults = dataclasses.asdict(flags()) if flags else {}
@@ -183,7 +279,7 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
     return name, hyperparameters
 
 
-def flags_of(method: Callable[..., Method]) -> type | None:
+def flags_of(method: Callable[..., Any]) -> type | None:
     """A dataclass of the method's hyper-parameters with their defaults, or None if it has none."""
     fields = [
         (name, parameter.annotation, dataclasses.field(default=parameter.default))

@@ -53,6 +53,27 @@ def comparison(histories: dict[str, list[dict[str, Any]]], name: str, path: Path
     _save(figure, path)
 
 
+def groups(history: list[dict[str, Any]], path: Path, *, title: str) -> None:
+    """SANER's groups of gradient components over the epochs of a run: how many, and what they fit."""
+    panels = [("group", "share of the components")]
+    if "fitting_ratio_b" in history[-1]:
+        panels.append(("fitting_ratio", "fitting of wrong over right labels"))
+    figure = matplotlib.figure.Figure(figsize=(6 * len(panels), 3.6), layout="constrained")
+    figure.suptitle(title)
+    for axes, (name, heading) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        for group, meaning in (("a", "A, r > 1"), ("b", "B, 0 < r < 1"), ("c", "C, r < 0")):
+            _band(axes, [epoch[f"{name}_{group}"] for epoch in history], meaning)
+        axes.set(title=heading, xlabel="epoch")
+        axes.legend(loc="best", frameon=False)
+    if len(panels) > 1:
+        # Once right labels are fitted the ratio is a quotient of next to nothing.
+        axes.set(ylim=(-2, 10))
+        axes.axhline(1, color="black", linestyle=":", linewidth=1)
+    else:
+        axes.set(ylim=(0, 1.01))
+    _save(figure, path)
+
+
 def threshold(history: list[dict[str, Any]], path: Path, *, title: str) -> None:
     """Where optimized gradient clipping clips, and the mixture behind it, over the epochs of a run."""
     figure = matplotlib.figure.Figure(figsize=(12, 3.6), layout="constrained")

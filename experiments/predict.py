@@ -12,7 +12,8 @@ from experiments import checkpoint, config, run_folder
 from experiments.data import sources
 from experiments.errors import UserError
 from experiments.progress import Progress
-from experiments.train import Inputs, assemble, evaluate, initial_run, over_seeds
+from experiments.steps import Inputs, evaluate, over_seeds
+from experiments.train import assemble, initial_run
 
 
 def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -> Path:

@@ -10,24 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 import noisy_optax as nox
-from experiments import checkpoint, config, methods, metrics, models, plots, run_folder
+from experiments import checkpoint, config, methods, metrics, models, plots, run_folder, steps
 from experiments.config import Experiment
 from experiments.data import labels as data_labels
 from experiments.data import sources
 from experiments.errors import UserError
 from experiments.progress import Progress
-
-
-class TrainState(NamedTuple):
-    """What a training step changes; every array has a leading axis over seeds outside of the step."""
-
-    params: Any
-    statistics: Any
-    optimizer: Any
-    loss: Any
+from experiments.steps import Batches, Inputs, Parts, TrainState
 
 
 class Selected(NamedTuple):
@@ -38,35 +30,12 @@ class Selected(NamedTuple):
     accuracy: Float[Array, "seeds"]
 
 
-class Inputs(NamedTuple):
-    """How raw pixels or features become what the network sees: `(raw - shift) * scale`."""
-
-    shift: Float[Array, "..."]
-    scale: Float[Array, "..."]
-
-
 class Run(NamedTuple):
     """What a checkpoint holds; `selected` is None where the last epoch's parameters are used."""
 
     state: TrainState
     selected: Selected | None
     inputs: Inputs
-
-
-class Parts(NamedTuple):
-    """What a training step is made of."""
-
-    network: models.Network
-    method: methods.Method
-    optimizer: optax.GradientTransformation
-
-
-class Batches(NamedTuple):
-    """What a training epoch leaves behind: `[steps]`, `[steps, batch]` and `[steps, batch]`."""
-
-    loss: Float[Array, "steps"]
-    predictions: Int[Array, "steps batch"]
-    indices: Int[Array, "steps batch"]
 
 
 class Split(NamedTuple):
@@ -119,7 +88,8 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
 
     train_images, test_images = jnp.asarray(split.train_images), _on_device(dataset.test_images)
     validation_images, train_given = jnp.asarray(split.validation_images), jnp.asarray(split.train_given)
-    run_epoch, run_evaluation = compile_loops(parts, experiment)
+    run_epoch, run_evaluation = steps.compile_loops(parts, experiment)
+    measure_groups = group_measurement(parts, experiment, split, inputs)
     started, diverged = time.perf_counter(), False
     with progress.epochs(method, epoch, experiment.optimization.epochs) as report_epoch:
         while epoch < experiment.optimization.epochs:
@@ -133,6 +103,7 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
                 # Fetched now: the next epoch reuses the memory of the state.
                 **jax.device_get(parts.method.measure(state.loss)),
             }
+            measured |= jax.device_get(measure_groups(state))
             if len(validation_images):
                 predicted = predict_classes(run_evaluation(state, inputs, validation_images))
                 measured["validation_accuracy"] = metrics.accuracy(predicted, split.validation_given)
@@ -169,6 +140,8 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
 def plot(method: str, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:
     """The pictures of a finished run."""
     plots.curves(history, run_dir / "curves.png", title=method)
+    if "group_b" in history[-1]:
+        plots.groups(history, run_dir / "groups.png", title=method)
     if isinstance(loss_state, nox.ogc.OGCState):
         queue, valid = np.asarray(loss_state.queue), np.asarray(loss_state.valid)
         plots.threshold(history, run_dir / "threshold.png", title=method)
@@ -230,15 +203,15 @@ def assemble(
         return by_epoch(jnp.asarray(step // steps_per_epoch, jnp.float32))
 
     setting = methods.Setting(num_classes, optimization.epochs, steps_per_epoch, learning_rate)
-    name, _ = methods.parse(method)
-    chosen = methods.build(name, setting, config.hyperparameters_of(method, experiment))
+    chosen = methods.build(config.hyperparameters_of(method, experiment), setting)
     limit = optimization.gradient_norm_clip
     optimizer = optax.chain(
         chosen.transformation,
         optax.identity() if limit is None else optax.clip_by_global_norm(limit),
         build_optimizer(optimization, learning_rate),
     )
-    return Parts(models.build(experiment.model, input_shape, num_classes), chosen, optimizer)
+    network = models.build(experiment.model, input_shape, num_classes)
+    return Parts(network, chosen, optimizer, optimization.perturbed_statistics)
 
 
 def build_optimizer(
@@ -258,115 +231,13 @@ def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs) -> Run:
         params, statistics = parts.network.init(key)
         return TrainState(params, statistics, parts.optimizer.init(params), parts.method.loss.init())
 
-    init_all = jax.vmap(init, out_axes=seed_axes(parts))
+    init_all = jax.vmap(init, out_axes=steps.seed_axes(parts))
     state = jax.jit(init_all)(seed_keys(experiment)["init"])
     if experiment.select == "last":
         return Run(state, None, inputs)
     # Copies: the training epoch reuses the memory of the state that it is given.
     params, statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
     return Run(state, Selected(params, statistics, jnp.full(experiment.seeds, -1.0)), inputs)
-
-
-def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Callable]:
-    """`train_epoch` and `evaluate` over all seeds at once, compiled on first use."""
-    batch_size, num_seeds = experiment.optimization.batch_size, experiment.seeds
-
-    def epoch(state, inputs, images, given, key):
-        return train_epoch(parts, batch_size, state, inputs, images, given, key)
-
-    def evaluation(state, inputs, images):
-        return evaluate(parts.network, state.params, state.statistics, inputs, images)
-
-    state_axes = seed_axes(parts)
-    run_epoch = over_seeds(epoch, num_seeds, (state_axes, None, None, 0, 0), (state_axes, 0))
-    run_evaluation = over_seeds(evaluation, num_seeds, (state_axes, None, None))
-    return jax.jit(run_epoch, donate_argnums=0), jax.jit(run_evaluation)
-
-
-def seed_axes(parts: Parts) -> TrainState:
-    """Which arrays of a state differ between seeds: all, but for counters that a refit depends on."""
-    return TrainState(0, 0, 0, nox.ogc.replica_axes(jax.eval_shape(parts.method.loss.init)))
-
-
-def first_seed(parts: Parts, state: TrainState) -> TrainState:
-    """The state of one seed, as `train_step` takes it."""
-    return _along(seed_axes(parts), state, lambda x: x[0])
-
-
-def over_seeds(function: Callable, num_seeds: int, in_axes: Any, out_axes: Any = 0) -> Callable:
-    """`function` over a leading axis of seeds; a single seed is not batched, which is faster."""
-    if num_seeds > 1:
-        return jax.vmap(function, in_axes, out_axes)
-
-    def single(*args):
-        first = _along(in_axes, args, lambda x: x[0])
-        return _along(out_axes, function(*first), lambda x: x[None])
-
-    return single
-
-
-def _along(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
-    """Applies `change` to the arrays of `tree` whose entry in the prefix `axes` is 0 rather than None."""
-    full = jax.tree.broadcast(axes, tree, is_leaf=lambda axis: axis is None)
-    return jax.tree.map(
-        lambda axis, x: x if axis is None else change(x), full, tree, is_leaf=lambda a: a is None
-    )
-
-
-def train_epoch(
-    parts: Parts,
-    batch_size: int,
-    state: TrainState,
-    inputs: Inputs,
-    images: Array,
-    given: Int[Array, "n"],
-    key: PRNGKeyArray,
-) -> tuple[TrainState, Batches]:
-    """All batches of one epoch in a fresh random order, as one compiled loop."""
-    steps = len(images) // batch_size
-    indices = jax.random.permutation(key, len(images))[: steps * batch_size].reshape(steps, batch_size)
-
-    def step(state, batch):
-        return train_step(parts, state, prepare(inputs, images[batch]), given[batch])
-
-    state, (losses, predictions) = jax.lax.scan(step, state, indices)
-    return state, Batches(losses, predictions, indices)
-
-
-def train_step(
-    parts: Parts, state: TrainState, images: Float[Array, "batch ..."], given: Int[Array, "batch"]
-) -> tuple[TrainState, tuple[Float[Array, ""], Int[Array, "batch"]]]:
-    """One update from one batch; clean labels have no way in."""
-
-    def objective(params):
-        logits, statistics = parts.network.apply(params, state.statistics, images, train=True)
-        loss_state = parts.method.loss.update(state.loss, jax.lax.stop_gradient(logits), given)
-        losses = parts.method.loss.value(loss_state, logits, given)
-        return jnp.mean(losses), (statistics, loss_state, logits)
-
-    (loss, (statistics, loss_state, logits)), gradient = jax.value_and_grad(objective, has_aux=True)(
-        state.params
-    )
-    updates, optimizer_state = parts.optimizer.update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
-    return TrainState(params, statistics, optimizer_state, loss_state), (loss, jnp.argmax(logits, axis=-1))
-
-
-def evaluate(
-    network: models.Network, params: Any, statistics: Any, inputs: Inputs, images: Array
-) -> Float[Array, "n classes"]:
-    """Logits of all images, in chunks that fit into memory."""
-
-    def one(image):
-        return network.apply(params, statistics, prepare(inputs, image[None]), train=False)[0][0]
-
-    return jax.lax.map(one, images, batch_size=min(len(images), 1000))
-
-
-def prepare(inputs: Inputs, images: Array) -> Float[Array, "..."]:
-    """Raw images as the network sees them."""
-    shift, scale = (jax.lax.broadcast(x, images.shape[:-1]) for x in inputs)
-    return (images.astype(jnp.float32) - shift) * scale
 
 
 def predict_classes(logits: Float[Array, "seeds n classes"]) -> np.ndarray:
@@ -380,6 +251,18 @@ def measure_training(batches: Batches, split: Split) -> dict[str, Any]:
     given = np.take_along_axis(split.train_given, indices, axis=1)
     clean = None if split.train_clean is None else split.train_clean[indices]
     return metrics.train_metrics(losses, predictions, given, clean)
+
+
+def group_measurement(
+    parts: Parts, experiment: Experiment, split: Split, inputs: Inputs
+) -> Callable[[TrainState], dict[str, Any]]:
+    """What `--group-statistics` adds to an epoch's metrics, on the first training examples."""
+    if not experiment.group_statistics:
+        return lambda state: {}
+    images, given = split.train_images[: steps.GROUP_EXAMPLES], split.train_given[:, : steps.GROUP_EXAMPLES]
+    clean = None if split.train_clean is None else given == split.train_clean[: steps.GROUP_EXAMPLES]
+    run = steps.compile_group_statistics(parts, experiment.seeds)
+    return lambda state: run(state, inputs, images, given, clean)
 
 
 def select(selected: Selected | None, state: TrainState, measured: dict[str, Any]) -> Selected | None:

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 import noisy_optax as nox
-from experiments import config, models, train
+from experiments import config, models, steps, train
 from experiments.bench import timing
 from noisy_optax import losses
 from noisy_optax.ogc import _loss, _threshold
@@ -64,9 +64,9 @@ class _Training:
 
     def __init__(self, parts, experiment, images, labels):
         self.batch = images, labels
-        self.step = jax.jit(functools.partial(train.train_step, parts), donate_argnums=0)
+        self.step = jax.jit(functools.partial(steps.train_step, parts), donate_argnums=0)
         state = train.initial_run(parts, experiment, train.measure_inputs(np.asarray(images), False)).state
-        self.state = train.first_seed(parts, state)
+        self.state = steps.first_seed(parts, state)
 
     def __call__(self):
         self.state, outputs = self.step(self.state, *self.batch)
@@ -101,12 +101,7 @@ def _pin() -> None:
 
 def refit(blocks: int) -> dict[str, Any]:
     """Mixture and threshold from a full queue, ours over scikit-learn's and SciPy's."""
-    rng = np.random.default_rng(0)
-    wrong = rng.random(QUEUE_SIZE) < 0.4
-    queue = np.clip(
-        np.where(wrong, rng.normal(4, 1.5, QUEUE_SIZE), rng.exponential(0.3, QUEUE_SIZE)), 1e-7, 16
-    )
-    queue = queue.astype(np.float32)
+    queue = example_queue()
     slopes = jax.jit(lambda: _threshold.tabulate(losses.cross_entropy, "default"))()
     state = _loss.initial_state(QUEUE_SIZE, lambda _: jnp.asarray(BOUND), slopes)
     state = state._replace(queue=jnp.asarray(queue), valid=jnp.ones(QUEUE_SIZE, bool))
@@ -121,6 +116,14 @@ def refit(blocks: int) -> dict[str, Any]:
         "first_call_seconds": round(first, 2),
         "thresholds": [round(found, 4), round(expected, 4)],
     }
+
+
+def example_queue() -> np.ndarray:
+    """Losses of a model that has begun to learn, 40 % of them of wrong labels."""
+    rng = np.random.default_rng(0)
+    wrong = rng.random(QUEUE_SIZE) < 0.4
+    right, other = rng.exponential(0.3, QUEUE_SIZE), rng.normal(4, 1.5, QUEUE_SIZE)
+    return np.clip(np.where(wrong, other, right), 1e-7, 16).astype(np.float32)
 
 
 def reference_refit(queue: np.ndarray) -> float:

@@ -25,7 +25,7 @@ def test_train_flags_reach_their_fields():
         0.3,
     )
     assert (experiment.model.model, experiment.optimization.epochs, experiment.seeds) == ("cnn", 7, 2)
-    assert config.hyperparameters_of(command.method, experiment) == {"tau": 2.0}
+    assert config.hyperparameters_of(command.method, experiment) == {"phuber_cross_entropy": {"tau": 2.0}}
 
 
 def test_compare_takes_several_methods():
@@ -45,8 +45,10 @@ def test_a_saved_config_is_read_back(method):
 
 def test_only_the_methods_own_hyperparameters_are_saved():
     experiment = parse("train", "--generalized-cross-entropy.q", "0.5").experiment
-    assert config.as_record("cross_entropy", experiment)["hyperparameters"] == {}
-    assert config.as_record("generalized_cross_entropy", experiment)["hyperparameters"] == {"q": 0.5}
+    assert config.as_record("cross_entropy", experiment)["hyperparameters"] == {"cross_entropy": {}}
+    both = config.as_record("generalized_cross_entropy+sam:rho=0.3", experiment)
+    assert both["method"] == "generalized_cross_entropy+sam"
+    assert both["hyperparameters"] == {"generalized_cross_entropy": {"q": 0.5}, "sam": {"rho": 0.3}}
 
 
 @pytest.mark.parametrize(

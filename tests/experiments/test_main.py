@@ -62,7 +62,9 @@ def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
     summary = json.loads((run_dir / "summary.json").read_text())
     assert set(summary["methods"]) == set(methods)
     assert len(summary["methods"]["cross_entropy"]["last_10_mean"]["per_seed"]) == 2
-    assert summary["methods"]["generalized_cross_entropy"]["hyperparameters"] == {"q": 0.5}
+    assert summary["methods"]["generalized_cross_entropy"]["hyperparameters"] == {
+        "generalized_cross_entropy": {"q": 0.5}
+    }
     assert (run_dir / "comparison.png").read_bytes().startswith(b"\x89PNG")
     # Flat features and no test set, through the same command.
     rng = np.random.default_rng(0)
@@ -95,6 +97,11 @@ def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
         (["train", "--run-dir", "/dev/null/x", "--epochs", "1"], "/dev/null/x: Not a directory"),
         (["train", "--run-dir", "/proc/x", "--epochs", "1"], "/proc/x: "),
         (["compare", "--methods", "cross_entropy", "typo"], "no method is called 'typo'"),
+        (["bench", "ogc", "--output", "/nowhere/x.json"], "the folder /nowhere does not exist"),
+        (["bench", "ogc", "--blocks", "0"], "--blocks must be in"),
+        (["regression", "--output", "/nowhere/x.json"], "the folder /nowhere does not exist"),
+        (["train", "--method", "sam"], "expected LOSS or LOSS+TRANSFORMATION"),
+        (["train", "--method", "cross_entropy+sam", "--sam.rho", "-1"], "rho must be in [0.0, inf)"),
         (["predict", "EMPTY", "digits"], "is not a run folder"),
         (["predict", "TRAINED", "digits"], "is float32 [8, 8, 1], the run was trained on uint8 [4, 4, 1]"),
         (["predict", "TRAINED", "TINY", "--output", "x.txt"], "must end in .csv or .npz"),

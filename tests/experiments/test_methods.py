@@ -12,21 +12,25 @@ SETTING = methods.Setting(
 )
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize(
+    "name", [*methods.names(), *(f"ogc+{name}" for name in methods.transformation_names())]
+)
 def test_every_method_is_a_working_pair(name):
-    method = methods.build(name, SETTING, {})
+    method = methods.build(dict(methods.parse(name)), SETTING)
     state = method.loss.init()
     logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1])
     state = method.loss.update(state, logits, labels)
     assert method.loss.value(state, logits, labels).shape == (1,)
     gradient = {"w": jnp.ones(2)}
-    updates, _ = method.transformation.update(gradient, method.transformation.init(gradient), gradient)
+    transformation = optax.with_extra_args_support(method.transformation)
+    state = transformation.init(gradient)
+    updates, _ = transformation.update(gradient, state, gradient, grad_fn=lambda params: params)
     assert updates["w"].shape == (2,)
 
 
 def test_hyperparameters_arrive():
     logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([2])
-    loss = methods.build("phuber_cross_entropy", SETTING, {"tau": 2.0}).loss
+    loss = methods.build({"phuber_cross_entropy": {"tau": 2.0}}, SETTING).loss
     expected = losses.phuber_cross_entropy(logits, labels, tau=2.0)
     np.testing.assert_array_equal(loss.value(loss.init(), logits, labels), expected)
 
@@ -41,7 +45,7 @@ def test_a_value_out_of_range_is_the_users_error():
     with pytest.raises(
         UserError, match=r"--method generalized_cross_entropy: q must be in \(0.0, 1.0\], got 2"
     ):
-        methods.build("generalized_cross_entropy", SETTING, {"q": 2.0})
+        methods.build({"generalized_cross_entropy": {"q": 2.0}}, SETTING)
 
 
 @pytest.mark.parametrize(
@@ -51,14 +55,22 @@ def test_a_value_out_of_range_is_the_users_error():
         ("phuber_cross_entropy:t=2", "has no hyper-parameter 't'; it has tau"),
         ("phuber_cross_entropy:tau=two", "tau must be a float, got 'two'"),
         ("phuber_cross_entropy:tau=2,tau=3", "tau is given twice"),
+        ("saner", r"saner: expected LOSS or LOSS\+TRANSFORMATION"),
+        ("saner+cross_entropy", "expected LOSS"),
+        ("cross_entropy+sam+saner", "expected LOSS"),
+        ("cross_entropy+", "no method is called ''"),
     ],
 )
 def test_hyperparameters_in_the_name(spec, said):
-    assert methods.parse("phuber_generalized_cross_entropy:q=0.5,tau=2")[1] == {"q": 0.5, "tau": 2.0}
+    found = methods.parse("phuber_generalized_cross_entropy:q=0.5,tau=2e+0+saner:rho=0.2,scale_epochs=3")
+    assert found == [
+        ("phuber_generalized_cross_entropy", {"q": 0.5, "tau": 2.0}),
+        ("saner", {"rho": 0.2, "scale_epochs": 3}),
+    ]
     with pytest.raises(UserError, match=said):
         methods.parse(spec)
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UserError, match="no method is called 'ce'; the methods are cross_entropy, "):
+    with pytest.raises(UserError, match="no method is called 'ce'; the losses are cross_entropy, "):
         methods.by_name("ce")

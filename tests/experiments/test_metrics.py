@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 from rich.console import Console
+from scipy import stats
 from sklearn.metrics import accuracy_score, recall_score
 
 from experiments import compare, methods, metrics
@@ -80,3 +81,11 @@ def test_the_longest_name_leaves_room_for_the_numbers_on_80_columns():
     said = console.export_text()
     assert "…" not in said
     assert said.count("98.77 ± 12.35") == 3
+
+
+def test_paired_difference_is_scipys_interval():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(1, 1, 10), rng.normal(0, 1, 10)
+    interval = stats.ttest_rel(first, second).confidence_interval(0.95)
+    mean, half = metrics.paired_difference(first, second)
+    np.testing.assert_allclose((mean - half, mean + half), (interval.low, interval.high))

@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import checkpoint, run_folder, train
+from experiments import checkpoint, run_folder, steps, train
 from experiments.config import Data, Experiment, Model, Optimization
 from experiments.data import sources
 from experiments.errors import UserError
@@ -76,7 +77,7 @@ def test_a_run_leaves_its_files_behind(finished):
 
 
 def test_the_same_command_again_trains_nothing(run_dir, tiny_npz, quiet, monkeypatch):
-    monkeypatch.setattr(train, "compile_loops", None)
+    monkeypatch.setattr(steps, "compile_loops", None)
     before = (run_dir / "summary.json").read_bytes()
     train.train("cross_entropy", experiment(tiny_npz), run_dir, quiet)
     assert (run_dir / "summary.json").read_bytes() == before
@@ -102,8 +103,60 @@ def test_ogc_side_by_side_keeps_one_count_and_logs_its_threshold_per_seed(tmp_pa
     train.train(method, experiment(tiny_npz, first_seed=1), tmp_path / "one", quiet)
     two, one = (run_folder.read_metrics(tmp_path / name, 4)[-1] for name in ("two", "one"))
     np.testing.assert_allclose(two["tau"][1], one["tau"][0], rtol=0.05)
+    assert {path.name for path in (tmp_path / "two").iterdir()} == FILES | {"threshold.png", "mixture.png"}
     assert np.shape(two["mixture_means"]) == (2, 2)
     assert two["mixture_means"][0] != two["mixture_means"][1]
+
+
+def test_a_second_gradient_and_the_groups_it_makes(tmp_path, tiny_npz, quiet):
+    asked = experiment(tiny_npz, seeds=2, group_statistics=True, model=Model(width=16, norm="batch"))
+    train.train("ogc:queue_size=40,update_every=2+saner:rho=0.2", asked, tmp_path / "run", quiet)
+    assert (tmp_path / "run" / "groups.png").read_bytes().startswith(b"\x89PNG")
+    last = run_folder.read_metrics(tmp_path / "run", 4)[-1]
+    shares = np.array([last[f"group_{name}"] for name in "abc"])
+    assert shares.shape == (3, 2)
+    assert np.all((shares >= 0) & (shares.sum(axis=0) <= 1 + 1e-6))
+    assert np.all(shares[1] > 0)
+    assert np.shape(last["fitting_ratio_b"]) == (2,)
+
+
+@pytest.mark.parametrize("transformation", ["", "+saner"])
+def test_which_pass_keeps_the_batch_statistics(transformation, tiny_npz):
+    found = []
+    for perturbed in (False, True):
+        optimization = Optimization(epochs=4, batch_size=8, perturbed_statistics=perturbed)
+        asked = experiment(tiny_npz, model=Model(width=16, norm="batch"), optimization=optimization)
+        images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
+        parts = train.assemble(f"cross_entropy{transformation}", asked, (4, 4, 1), 3, 60)
+        run = train.initial_run(parts, asked, train.measure_inputs(images, standardize=False))
+        state = steps.first_seed(parts, run.state)
+        step = jax.jit(functools.partial(steps.train_step, parts))
+        state, _ = step(state, images, (np.arange(8) % 3).astype(np.int32))
+        found.append(jax.tree.leaves(state.statistics))
+    same = all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+    assert same == (transformation == "")
+
+
+def test_a_second_gradient_takes_the_same_step_as_by_hand(tiny_npz):
+    """SAM on GCE against the formula: the gradient at w + rho g / |g|, momentum and decay added after."""
+    asked = experiment(tiny_npz, optimization=Optimization(batch_size=8, gradient_norm_clip=None))
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((8, 4, 4, 1), np.float32), (np.arange(8) % 3).astype(np.int32)
+    parts = train.assemble("generalized_cross_entropy+sam:rho=0.3", asked, (4, 4, 1), 3, 60)
+    run = train.initial_run(parts, asked, train.measure_inputs(images, standardize=False))
+    state = steps.first_seed(parts, run.state)
+    after, _ = jax.jit(lambda state: steps.train_step(parts, state, images, labels))(state)
+
+    def loss(params):
+        logits, _ = parts.network.apply(params, state.statistics, images, train=True)
+        p = jax.nn.softmax(logits)[np.arange(8), labels]
+        return jnp.mean((1 - p**0.7) / 0.7)
+
+    first = jax.grad(loss)(state.params)
+    norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(first)))
+    second = jax.grad(loss)(jax.tree.map(lambda w, g: w + 0.3 * g / norm, state.params, first))
+    expected = jax.tree.map(lambda w, s: w - 0.1 * (s + 5e-4 * w), state.params, second)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params, expected)
 
 
 def test_clean_labels_do_not_reach_the_parameters(tmp_path, tiny_npz, tiny_arrays, quiet):
@@ -126,7 +179,7 @@ def test_one_epoch_is_the_protocol_in_numpy(tiny_npz):
     parts = train.assemble("cross_entropy", tiny, (4, 4, 1), 3, 60)
     inputs = train.measure_inputs(dataset.train_images, standardize=False)
     state = train.initial_run(parts, tiny, inputs).state
-    run_epoch, _ = train.compile_loops(parts, tiny)
+    run_epoch, _ = steps.compile_loops(parts, tiny)
 
     def weights(params):
         layers = [*(params["hidden"][i] for i in range(2)), params["head"]]
@@ -188,7 +241,7 @@ def test_standardize_centres_and_scales_each_channel():
     images = np.random.default_rng(0).integers(0, 255, (50, 4, 4, 3)).astype(np.uint8)
     images[..., 1] = 7
     inputs = train.measure_inputs(images, standardize=True)
-    seen = np.asarray(train.prepare(inputs, jnp.asarray(images)))
+    seen = np.asarray(steps.prepare(inputs, jnp.asarray(images)))
     np.testing.assert_allclose(seen.mean((0, 1, 2)), [0, 0, 0], atol=1e-5)
     np.testing.assert_allclose(seen.std((0, 1, 2)), [1, 0, 1], atol=1e-5)
 
@@ -196,10 +249,10 @@ def test_standardize_centres_and_scales_each_channel():
 def test_bytes_become_fractions_and_floats_stay():
     images = np.array([[0, 51, 255]], np.uint8)
     np.testing.assert_allclose(
-        train.prepare(train.measure_inputs(images, standardize=False), images), [[0, 0.2, 1]], rtol=1e-6
+        steps.prepare(train.measure_inputs(images, standardize=False), images), [[0, 0.2, 1]], rtol=1e-6
     )
     features = np.array([[-3.0, 7.0]], np.float32)
-    seen = train.prepare(train.measure_inputs(features, standardize=False), features)
+    seen = steps.prepare(train.measure_inputs(features, standardize=False), features)
     np.testing.assert_array_equal(seen, features)
 
 

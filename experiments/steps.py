@@ -1,0 +1,204 @@
+"""What is compiled: a training step, an epoch of them, an evaluation, and all of it over seeds."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+import noisy_optax as nox
+from experiments import methods, models
+from experiments.config import Experiment
+
+
+class TrainState(NamedTuple):
+    """What a training step changes; every array has a leading axis over seeds outside of the step."""
+
+    params: Any
+    statistics: Any
+    optimizer: Any
+    loss: Any
+
+
+class Inputs(NamedTuple):
+    """How raw pixels or features become what the network sees: `(raw - shift) * scale`."""
+
+    shift: Float[Array, "..."]
+    scale: Float[Array, "..."]
+
+
+class Parts(NamedTuple):
+    """What a training step is made of.
+
+    Attributes:
+      perturbed_statistics: whether, after a step with a second gradient, BatchNorm's statistics are those of
+        the second pass.
+    """
+
+    network: models.Network
+    method: methods.Method
+    optimizer: optax.GradientTransformation
+    perturbed_statistics: bool = False
+
+
+class Batches(NamedTuple):
+    """What a training epoch leaves behind: `[steps]`, `[steps, batch]` and `[steps, batch]`."""
+
+    loss: Float[Array, "steps"]
+    predictions: Int[Array, "steps batch"]
+    indices: Int[Array, "steps batch"]
+
+
+def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Callable]:
+    """`train_epoch` and `evaluate` over all seeds at once, compiled on first use."""
+    batch_size, num_seeds = experiment.optimization.batch_size, experiment.seeds
+
+    def epoch(state, inputs, images, given, key):
+        return train_epoch(parts, batch_size, state, inputs, images, given, key)
+
+    def evaluation(state, inputs, images):
+        return evaluate(parts.network, state.params, state.statistics, inputs, images)
+
+    state_axes = seed_axes(parts)
+    run_epoch = over_seeds(epoch, num_seeds, (state_axes, None, None, 0, 0), (state_axes, 0))
+    run_evaluation = over_seeds(evaluation, num_seeds, (state_axes, None, None))
+    return jax.jit(run_epoch, donate_argnums=0), jax.jit(run_evaluation)
+
+
+def seed_axes(parts: Parts) -> TrainState:
+    """Which arrays of a state differ between seeds: all, but for counters that a refit depends on."""
+    return TrainState(0, 0, 0, nox.ogc.replica_axes(jax.eval_shape(parts.method.loss.init)))
+
+
+def first_seed(parts: Parts, state: TrainState) -> TrainState:
+    """The state of one seed, as `train_step` takes it."""
+    return _along(seed_axes(parts), state, lambda x: x[0])
+
+
+def over_seeds(function: Callable, num_seeds: int, in_axes: Any, out_axes: Any = 0) -> Callable:
+    """`function` over a leading axis of seeds; a single seed is not batched, which is faster."""
+    if num_seeds > 1:
+        return jax.vmap(function, in_axes, out_axes)
+
+    def single(*args):
+        first = _along(in_axes, args, lambda x: x[0])
+        return _along(out_axes, function(*first), lambda x: x[None])
+
+    return single
+
+
+def _along(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
+    """Applies `change` to the arrays of `tree` whose entry in the prefix `axes` is 0 rather than None."""
+    full = jax.tree.broadcast(axes, tree, is_leaf=lambda axis: axis is None)
+    return jax.tree.map(
+        lambda axis, x: x if axis is None else change(x), full, tree, is_leaf=lambda a: a is None
+    )
+
+
+def train_epoch(
+    parts: Parts,
+    batch_size: int,
+    state: TrainState,
+    inputs: Inputs,
+    images: Array,
+    given: Int[Array, "n"],
+    key: PRNGKeyArray,
+) -> tuple[TrainState, Batches]:
+    """All batches of one epoch in a fresh random order, as one compiled loop."""
+    steps = len(images) // batch_size
+    indices = jax.random.permutation(key, len(images))[: steps * batch_size].reshape(steps, batch_size)
+
+    def step(state, batch):
+        return train_step(parts, state, prepare(inputs, images[batch]), given[batch])
+
+    state, (losses, predictions) = jax.lax.scan(step, state, indices)
+    return state, Batches(losses, predictions, indices)
+
+
+def train_step(
+    parts: Parts, state: TrainState, images: Float[Array, "batch ..."], given: Int[Array, "batch"]
+) -> tuple[TrainState, tuple[Float[Array, ""], Int[Array, "batch"]]]:
+    """One update from one batch; clean labels have no way in."""
+    loss = parts.method.loss
+
+    def objective(params):
+        logits, statistics = parts.network.apply(params, state.statistics, images, train=True)
+        loss_state = loss.update(state.loss, jax.lax.stop_gradient(logits), given)
+        losses = loss.value(loss_state, logits, given)
+        return jnp.mean(losses), (statistics, loss_state, logits)
+
+    def perturbed_objective(params, aux):
+        _, loss_state, _ = aux
+        logits, statistics = parts.network.apply(params, state.statistics, images, train=True)
+        return jnp.mean(loss.value(loss_state, logits, given)), statistics
+
+    take_step = nox.sharpness.value_and_update(objective, parts.optimizer, second_loss_fn=perturbed_objective)
+    step = take_step(state.params, state.optimizer)
+    statistics, loss_state, logits = step.aux
+    if parts.perturbed_statistics and step.perturbed_aux is not None:
+        statistics = step.perturbed_aux
+    params = optax.apply_updates(state.params, step.updates)
+    return TrainState(params, statistics, step.state, loss_state), (step.value, jnp.argmax(logits, axis=-1))
+
+
+# Examples that group statistics are measured on, and the perturbation's length, the SANER paper's.
+GROUP_EXAMPLES = 128
+GROUP_RHO = 0.1
+
+
+def compile_group_statistics(parts: Parts, num_seeds: int) -> Callable:
+    """`group_statistics` over all seeds at once, compiled on first use."""
+
+    def statistics(state, inputs, images, given, clean):
+        return group_statistics(parts, state, prepare(inputs, images), given, clean)
+
+    return jax.jit(over_seeds(statistics, num_seeds, (seed_axes(parts), None, None, 0, 0)))
+
+
+def group_statistics(
+    parts: Parts,
+    state: TrainState,
+    images: Float[Array, "n ..."],
+    given: Int[Array, "n"],
+    clean: Bool[Array, "n"] | None,
+) -> dict[str, Float[Array, ""]]:
+    """Fractions of SANER's groups, and how much each fits wrong labels for each unit of fitting right ones.
+
+    With the loss and the threshold, if it has one, of the state; BatchNorm uses its running statistics.
+    """
+
+    def losses(params, images, given):
+        logits, _ = parts.network.apply(params, state.statistics, images, train=False)
+        return parts.method.loss.value(state.loss, logits, given)
+
+    gradient = jax.grad(lambda params: jnp.mean(losses(params, images, given)))
+    first = gradient(state.params)
+    ascent = nox.sharpness.sam_ascent(GROUP_RHO)
+    perturbation, _ = ascent.perturb(first, ascent.init(state.params), state.params, jnp.zeros([], jnp.int32))
+    second = gradient(optax.apply_updates(state.params, perturbation))
+    fractions = nox.diagnostics.group_fractions(first, second)
+    found = {f"group_{name}": value for name, value in zip("abc", fractions, strict=False)}
+    if clean is None:
+        return found
+    per_example = nox.per_example_gradients(losses)(state.params, images, given)
+    ratios = nox.diagnostics.fitting_ratio(first, second, per_example, clean)
+    return found | {f"fitting_ratio_{name}": value for name, value in zip("abc", ratios, strict=False)}
+
+
+def evaluate(
+    network: models.Network, params: Any, statistics: Any, inputs: Inputs, images: Array
+) -> Float[Array, "n classes"]:
+    """Logits of all images, in chunks that fit into memory."""
+
+    def one(image):
+        return network.apply(params, statistics, prepare(inputs, image[None]), train=False)[0][0]
+
+    return jax.lax.map(one, images, batch_size=min(len(images), 1000))
+
+
+def prepare(inputs: Inputs, images: Array) -> Float[Array, "..."]:
+    """Raw images as the network sees them."""
+    shift, scale = (jax.lax.broadcast(x, images.shape[:-1]) for x in inputs)
+    return (images.astype(jnp.float32) - shift) * scale
