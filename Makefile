@@ -49,6 +49,8 @@ METHODS := cross_entropy mean_absolute_error generalized_cross_entropy phuber_cr
 MODE_CELLS := none symmetric-0.4 pair-0.3
 MODES := cross_entropy $(SMALL_OGC) $(SMALL_OGC),mode=published $(SMALL_OGC),base=focal \
   $(SMALL_OGC),base=focal,mode=published
+# Without the norm clip, as the published SAM and SANER were run on digits.
+SHARPNESS := cross_entropy cross_entropy+sam cross_entropy+saner:scale_epochs=25
 noise_flags = --noise $(word 1,$(subst -, ,$(1))) $(addprefix --noise-rate ,$(word 2,$(subst -, ,$(1))))
 measure = $(RUN) -m experiments compare --run-dir runs/results/$(1)
 
@@ -61,6 +63,8 @@ results: $(VENV)/installed   ## measure experiments/results anew, an hour
 	  --seeds 10 --first-seed 100 --methods $(MODES) &&) true
 	$(foreach cell,$(MODE_CELLS),$(call measure,modes-adamw-$(cell)) $(call noise_flags,$(cell)) \
 	  --seeds 10 --first-seed 100 --optimizer adamw --learning-rate 0.001 --methods $(MODES) &&) true
+	$(foreach cell,$(CELLS),$(call measure,sharpness-$(cell)) $(call noise_flags,$(cell)) \
+	  --seeds 10 --gradient-norm-clip None --methods $(SHARPNESS) &&) true
 	$(RUN) -m experiments regression --output runs/regression.json
 	@# Last, so that what is measured runs on code without uncommitted changes.
 	@for run in runs/results/*; do cp $$run/summary.json experiments/results/digits/$${run##*/}.json; done

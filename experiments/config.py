@@ -144,8 +144,9 @@ class Predict:
 class Bench:
     """Measure speed and memory and print them as JSON; a few minutes."""
 
-    what: Positional[Literal["ogc"]]
-    """`ogc`: training step over cross-entropy's, refit over scikit-learn's, memory by chunk size."""
+    what: Positional[Literal["ogc", "sharpness"]]
+    """`ogc`: training step over cross-entropy's, refit over scikit-learn's, memory by chunk size;
+    `sharpness`: SANER's training step over SGD's and SAM's."""
     blocks: int = 15
     """How often the two sides of a ratio are timed in turn."""
     output: Path | None = None

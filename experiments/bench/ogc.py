@@ -12,12 +12,12 @@ import numpy as np
 import optax
 
 import noisy_optax as nox
-from experiments import config, models, steps, train
+from experiments import config, models
 from experiments.bench import timing
+from experiments.bench.training import BATCH_SIZE, CLASSES, IMAGE_SHAPE, Training
 from noisy_optax import losses
 from noisy_optax.ogc import _loss, _threshold
 
-BATCH_SIZE, IMAGE_SHAPE, CLASSES = 128, (16, 16, 3), 10
 QUEUE_SIZE, UPDATE_EVERY = 4096, 32
 BOUND = 3.0
 
@@ -33,44 +33,20 @@ def measure(blocks: int) -> dict[str, Any]:
 
 def step(blocks: int) -> dict[str, Any]:
     """A training step of the small CNN with OGC over one with cross-entropy; a block holds one refit."""
-    experiment = config.Experiment(
-        model=config.Model(model="cnn"), optimization=config.Optimization(batch_size=BATCH_SIZE)
-    )
-    rng = np.random.default_rng(0)
-    images = jnp.asarray(rng.random((BATCH_SIZE, *IMAGE_SHAPE), np.float32))
-    labels = jnp.asarray(rng.integers(0, CLASSES, BATCH_SIZE, np.int32))
-    runs, first_calls = [], {}
-    for method in ("ogc", "cross_entropy"):
-        parts = train.assemble(method, experiment, IMAGE_SHAPE, CLASSES, BATCH_SIZE)
-        run = _Training(parts, experiment, images, labels)
-        first_calls[method] = round(timing.first_call(run), 2)
-        # The queue is full, and every block of as many steps has one refit.
-        for _ in range(UPDATE_EVERY - 1):
-            run()
-        runs.append(run)
-    result = timing.in_turn(*runs, blocks=blocks, calls=UPDATE_EVERY, interleaved=True)
-    if not runs[0].state.loss.mixture.means[1] > 0:
+    ours, baseline = Training("ogc"), Training("cross_entropy")
+    # From then on the queue is full, and every block of as many steps has one refit.
+    for _ in range(UPDATE_EVERY):
+        ours()
+        baseline()
+    result = timing.in_turn(ours, baseline, blocks=blocks, calls=UPDATE_EVERY, interleaved=True)
+    if not ours.state.loss.mixture.means[1] > 0:
         raise RuntimeError("the threshold was never fitted: the benchmark would leave refits out")
     return {
         **result,
         "what": f"training step of the CNN on {IMAGE_SHAPE} images, batch {BATCH_SIZE}, a refit every "
         f"{UPDATE_EVERY} steps: OGC / cross-entropy",
-        "first_call_seconds": first_calls,
+        "first_call_seconds": [ours.first_call_seconds, baseline.first_call_seconds],
     }
-
-
-class _Training:
-    """A compiled training step that goes on from where it ended, as in training."""
-
-    def __init__(self, parts, experiment, images, labels):
-        self.batch = images, labels
-        self.step = jax.jit(functools.partial(steps.train_step, parts), donate_argnums=0)
-        state = train.initial_run(parts, experiment, train.measure_inputs(np.asarray(images), False)).state
-        self.state = steps.first_seed(parts, state)
-
-    def __call__(self):
-        self.state, outputs = self.step(self.state, *self.batch)
-        return outputs
 
 
 def on_one_thread(blocks: int) -> dict[str, Any]:
