@@ -1,8 +1,9 @@
-"""What every test runs under: the CPU, no silent promotion, the same hypothesis examples every time."""
+"""What every test runs under: eight CPU devices, no silent promotion, the same hypothesis examples."""
 
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 
 import hypothesis
 import jax

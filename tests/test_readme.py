@@ -10,7 +10,7 @@ README = tables.README.read_text()
 
 def test_the_python_examples_run():
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     # As on a reader's machine, where bias vectors broadcast.
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         exec("\n".join(blocks), {})
@@ -27,7 +27,7 @@ def test_the_commands_it_shows_exist():
     from experiments.__main__ import Command
 
     commands = re.findall(r"^python -m experiments (.*?)$", README, flags=re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         tyro.cli(Command, args=command.split())
 
