@@ -65,6 +65,8 @@ results: $(VENV)/installed   ## measure experiments/results anew, an hour
 	  --seeds 10 --first-seed 100 --optimizer adamw --learning-rate 0.001 --methods $(MODES) &&) true
 	$(foreach cell,$(CELLS),$(call measure,sharpness-$(cell)) $(call noise_flags,$(cell)) \
 	  --seeds 10 --gradient-norm-clip None --methods $(SHARPNESS) &&) true
+	$(call measure,sharpness-symmetric-0.4-30-seeds) $(call noise_flags,symmetric-0.4) --seeds 30 \
+	  --first-seed 100 --gradient-norm-clip None --methods $(SHARPNESS)
 	$(RUN) -m experiments regression --output runs/regression.json
 	@# Last, so that what is measured runs on code without uncommitted changes.
 	@for run in runs/results/*; do cp $$run/summary.json experiments/results/digits/$${run##*/}.json; done

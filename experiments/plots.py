@@ -57,20 +57,21 @@ def groups(history: list[dict[str, Any]], path: Path, *, title: str) -> None:
     """SANER's groups of gradient components over the epochs of a run: how many, and what they fit."""
     panels = [("group", "share of the components")]
     if "fitting_ratio_b" in history[-1]:
-        panels.append(("fitting_ratio", "fitting of wrong over right labels"))
+        panels.append(("fitting_ratio", "fitting of wrong over right labels, median"))
     figure = matplotlib.figure.Figure(figsize=(6 * len(panels), 3.6), layout="constrained")
     figure.suptitle(title)
     for axes, (name, heading) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         for group, meaning in (("a", "A, r > 1"), ("b", "B, 0 < r < 1"), ("c", "C, r < 0")):
-            _band(axes, [epoch[f"{name}_{group}"] for epoch in history], meaning)
-        axes.set(title=heading, xlabel="epoch")
+            values = [epoch[f"{name}_{group}"] for epoch in history]
+            if name == "group":
+                _band(axes, values, meaning)
+            else:
+                # A quotient of small numbers: its mean and range over seeds would show outliers only.
+                epochs = np.arange(1, len(history) + 1)
+                axes.plot(epochs, np.median(np.asarray(values, float), axis=1), label=meaning, linewidth=1.6)
+                axes.grid(alpha=0.3)
+        axes.set(title=heading, xlabel="epoch", ylim=(0, 1.01) if name == "group" else (-2, 10))
         axes.legend(loc="best", frameon=False)
-    if len(panels) > 1:
-        # Once right labels are fitted the ratio is a quotient of next to nothing.
-        axes.set(ylim=(-2, 10))
-        axes.axhline(1, color="black", linestyle=":", linewidth=1)
-    else:
-        axes.set(ylim=(0, 1.01))
     _save(figure, path)
 
 

@@ -183,7 +183,7 @@ def against_pytorch(ours: dict[str, Any], check: dict[str, Any]) -> str:
     rows = [["method", "ours", "PyTorch"], ["---", "---:", "---:"]]
     for method, accuracies in check["last_10_mean"].items():
         theirs = metrics.spread(np.asarray(accuracies))
-        rows.append([f"`{method}`", percent(ours["methods"][method]["last_10_mean"]), percent(theirs)])
+        rows.append([f"`{method}`", percent(ours[method]["last_10_mean"]), percent(theirs)])
     return _markdown(rows)
 
 
@@ -199,7 +199,14 @@ def results_page() -> str:
     seeds, provenance = any_result["seeds"], any_result["provenance"]
     published = _read("published")
     check = _read("pytorch_check")
-    more_seeds = _read("symmetric-0.4-30-seeds")
+    more_seeds = {
+        **_read("symmetric-0.4-30-seeds")["methods"],
+        **{
+            name: own
+            for name, own in _read("sharpness-symmetric-0.4-30-seeds")["methods"].items()
+            if "+" in name
+        },
+    }
     mode_seeds = _read("modes-sgd-none")["seeds"]
     regression_result = run_folder.read_json(RESULTS.parent / "regression.json")
     regression_seeds = regression_result["seeds"]
@@ -221,7 +228,7 @@ and SANER are without the norm clip, there and here.
 
 {against_published(published)}
 Three seeds leave a standard error of one to four points there. `pytorch_check.py` runs the protocol in plain
-PyTorch on {len(check["seeds"])} seeds (symmetric 40 %), `symmetric-0.4-30-seeds.json` holds ours on as many:
+PyTorch on {len(check["seeds"])} seeds (symmetric 40 %), the files `*-30-seeds.json` hold ours on as many:
 
 {against_pytorch(more_seeds, check)}
 ## A threshold that follows the training, against fixed ones

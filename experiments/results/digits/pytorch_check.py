@@ -26,14 +26,47 @@ def mean_absolute_error(logits, labels):
     return (1 - torch.softmax(logits, 1).gather(1, labels[:, None])[:, 0]).mean()
 
 
-LOSSES = {
-    "cross_entropy": torch.nn.functional.cross_entropy,
-    "phuber_cross_entropy": phuber,
-    "mean_absolute_error": mean_absolute_error,
+cross_entropy = torch.nn.functional.cross_entropy
+
+
+def sgd(model, loss, epoch):
+    """One gradient, its norm clipped."""
+    loss().backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+
+
+def sam(model, loss, epoch, group_b_scale=1.0):
+    """The gradient at the end of a step of length 0.1 uphill, no norm clip."""
+    parameters = list(model.parameters())
+    first = torch.autograd.grad(loss(), parameters)
+    norm = torch.sqrt(sum((g**2).sum() for g in first))
+    with torch.no_grad():
+        for w, g in zip(parameters, first, strict=True):
+            w.add_(0.1 * g / norm)
+    second = torch.autograd.grad(loss(), parameters)
+    with torch.no_grad():
+        for w, g, s in zip(parameters, first, second, strict=True):
+            w.sub_(0.1 * g / norm)
+            ratio = s / (g + 1e-8)
+            w.grad = torch.where((ratio > 0) & (ratio < 1), group_b_scale * s, s)
+
+
+def saner(model, loss, epoch):
+    """SAM with Group B scaled, down to one half in 25 epochs."""
+    sam(model, loss, epoch, 1 - 0.5 * min(epoch + 1, 25) / 25)
+
+
+METHODS = {
+    "cross_entropy": (cross_entropy, sgd),
+    "phuber_cross_entropy": (phuber, sgd),
+    "mean_absolute_error": (mean_absolute_error, sgd),
+    "cross_entropy+sam": (cross_entropy, sam),
+    "cross_entropy+saner:scale_epochs=25": (cross_entropy, saner),
 }
 
 
-def run(seed, loss, train_x, train_y, test_x, test_y):
+def run(seed, method, train_x, train_y, test_x, test_y):
+    loss, set_gradient = method
     rng, n = np.random.default_rng(seed), len(train_y)
     wrong = rng.permutation(n)[: round(RATE * n)]
     given = train_y.copy()
@@ -49,8 +82,7 @@ def run(seed, loss, train_x, train_y, test_x, test_y):
         order = torch.randperm(n)
         for batch in order[: n // BATCH * BATCH].reshape(-1, BATCH):
             optimizer.zero_grad()
-            loss(model(train_x[batch]), given[batch]).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            set_gradient(model, lambda x=train_x[batch], y=given[batch]: loss(model(x), y), epoch)
             optimizer.step()
         with torch.no_grad():
             accuracies.append((model(test_x).argmax(1) == test_y).double().mean().item())
@@ -64,7 +96,7 @@ def main():
     parts = train_test_split(pixels, labels, test_size=450, stratify=labels, random_state=0)
     train_x, test_x, train_y, test_y = parts
     data = torch.tensor(train_x), train_y, torch.tensor(test_x), torch.tensor(test_y)
-    results = {name: [run(seed, loss, *data) for seed in SEEDS] for name, loss in LOSSES.items()}
+    results = {name: [run(seed, method, *data) for seed in SEEDS] for name, method in METHODS.items()}
     print(json.dumps({"torch": torch.__version__, "seeds": list(SEEDS), "last_10_mean": results}, indent=1))
 
 
