@@ -22,10 +22,12 @@ class Network(NamedTuple):
     Attributes:
       init: `init(key) -> (params, statistics)`; statistics are BatchNorm's running means and variances.
       apply: `apply(params, statistics, images, train=...) -> (logits, statistics)`.
+      convolutional: whether it has convolutions.
     """
 
     init: Callable[[PRNGKeyArray], tuple[Any, Any]]
     apply: Callable[..., tuple[Float[Array, "batch classes"], Any]]
+    convolutional: bool
 
 
 def build(config: Model, input_shape: tuple[int, ...], num_classes: int) -> Network:
@@ -39,10 +41,12 @@ def build(config: Model, input_shape: tuple[int, ...], num_classes: int) -> Netw
         return _as_functions(
             lambda rngs: SmallCNN(
                 (height, width, channels), num_classes, config.width, config.norm, rngs=rngs
-            )
+            ),
+            convolutional=True,
         )
     return _as_functions(
-        lambda rngs: MLP(math.prod(input_shape), num_classes, config.width, config.norm, rngs=rngs)
+        lambda rngs: MLP(math.prod(input_shape), num_classes, config.width, config.norm, rngs=rngs),
+        convolutional=False,
     )
 
 
@@ -115,7 +119,7 @@ def _identity(x: Array) -> Array:
     return x
 
 
-def _as_functions(module: Callable[[nnx.Rngs], nnx.Module]) -> Network:
+def _as_functions(module: Callable[[nnx.Rngs], nnx.Module], *, convolutional: bool) -> Network:
     model = nnx.eval_shape(lambda: module(nnx.Rngs(0)))
     model.train()
     train_graph = nnx.graphdef(model)
@@ -132,4 +136,4 @@ def _as_functions(module: Callable[[nnx.Rngs], nnx.Module]) -> Network:
         logits = merged(images)
         return logits, nnx.state(merged, nnx.Not(nnx.Param))
 
-    return Network(init, apply)
+    return Network(init, apply, convolutional)

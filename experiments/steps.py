@@ -52,19 +52,56 @@ class Batches(NamedTuple):
 
 
 def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Callable]:
-    """`train_epoch` and `evaluate` over all seeds at once, compiled on first use."""
-    batch_size, num_seeds = experiment.optimization.batch_size, experiment.seeds
-
-    def epoch(state, inputs, images, given, key):
-        return train_epoch(parts, batch_size, state, inputs, images, given, key)
+    """An epoch of training and `evaluate`, over all seeds at once, compiled on first use."""
 
     def evaluation(state, inputs, images):
         return evaluate(parts.network, state.params, state.statistics, inputs, images)
 
-    state_axes = seed_axes(parts)
-    run_epoch = over_seeds(epoch, num_seeds, (state_axes, None, None, 0, 0), (state_axes, 0))
-    run_evaluation = over_seeds(evaluation, num_seeds, (state_axes, None, None))
-    return jax.jit(run_epoch, donate_argnums=0), jax.jit(run_evaluation)
+    # XLA runs a convolution inside of a loop on a CPU ten times as slowly as outside of one.
+    stepwise = parts.network.convolutional and jax.default_backend() == "cpu"
+    compile_epoch = compile_stepwise_epoch if stepwise else compile_epoch_loop
+    run_epoch = compile_epoch(parts, experiment.optimization.batch_size, experiment.seeds)
+    run_evaluation = over_seeds(evaluation, experiment.seeds, (seed_axes(parts), None, None))
+    return run_epoch, jax.jit(run_evaluation)
+
+
+def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callable:
+    """`run_epoch(state, inputs, images, given, keys) -> (state, Batches)`, one compiled loop over steps."""
+
+    def epoch(state, inputs, images, given, key):
+        indices = epoch_order(key, len(images), batch_size)
+
+        def step(state, batch):
+            return train_step(parts, state, prepare(inputs, images[batch]), given[batch])
+
+        state, (losses, predictions) = jax.lax.scan(step, state, indices)
+        return state, Batches(losses, predictions, indices)
+
+    axes = seed_axes(parts)
+    return jax.jit(over_seeds(epoch, num_seeds, (axes, None, None, 0, 0), (axes, 0)), donate_argnums=0)
+
+
+def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Callable:
+    """The same as `compile_epoch_loop`, a step at a time."""
+
+    def one(state, inputs, images, given, batch):
+        return train_step(parts, state, prepare(inputs, images[batch]), given[batch])
+
+    axes = seed_axes(parts)
+    step = jax.jit(over_seeds(one, num_seeds, (axes, None, None, 0, 0), (axes, 0)), donate_argnums=0)
+    order = jax.jit(
+        over_seeds(lambda key, images: epoch_order(key, len(images), batch_size), num_seeds, (0, None))
+    )
+
+    def run_epoch(state, inputs, images, given, keys):
+        indices, outputs = order(keys, images), []
+        for i in range(indices.shape[1]):
+            state, output = step(state, inputs, images, given, indices[:, i])
+            outputs.append(output)
+        losses, predictions = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *outputs)
+        return state, Batches(losses, predictions, indices)
+
+    return run_epoch
 
 
 def seed_axes(parts: Parts) -> TrainState:
@@ -97,24 +134,10 @@ def _along(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
     )
 
 
-def train_epoch(
-    parts: Parts,
-    batch_size: int,
-    state: TrainState,
-    inputs: Inputs,
-    images: Array,
-    given: Int[Array, "n"],
-    key: PRNGKeyArray,
-) -> tuple[TrainState, Batches]:
-    """All batches of one epoch in a fresh random order, as one compiled loop."""
-    steps = len(images) // batch_size
-    indices = jax.random.permutation(key, len(images))[: steps * batch_size].reshape(steps, batch_size)
-
-    def step(state, batch):
-        return train_step(parts, state, prepare(inputs, images[batch]), given[batch])
-
-    state, (losses, predictions) = jax.lax.scan(step, state, indices)
-    return state, Batches(losses, predictions, indices)
+def epoch_order(key: PRNGKeyArray, examples: int, batch_size: int) -> Int[Array, "steps batch"]:
+    """The examples of each batch of an epoch, in a fresh random order; what is left over is dropped."""
+    steps = examples // batch_size
+    return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
 
 
 def train_step(

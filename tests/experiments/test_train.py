@@ -159,6 +159,21 @@ def test_a_second_gradient_takes_the_same_step_as_by_hand(tiny_npz):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params, expected)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_an_epoch_step_by_step_is_the_compiled_loop(seeds, tiny_npz):
+    asked = experiment(tiny_npz, seeds=seeds)
+    dataset = sources.load(asked.data.dataset)
+    parts = train.assemble("ogc:queue_size=16,update_every=2", asked, (4, 4, 1), 3, 60)
+    inputs = train.measure_inputs(dataset.train_images, standardize=False)
+    images, given = jnp.asarray(dataset.train_images), jnp.tile(dataset.train_labels[None], (seeds, 1))
+    found = []
+    for compile_epoch in (steps.compile_epoch_loop, steps.compile_stepwise_epoch):
+        state = train.initial_run(parts, asked, inputs).state
+        run_epoch = compile_epoch(parts, 8, seeds)
+        found.append(run_epoch(state, inputs, images, given, train.seed_keys(asked)["order"]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *found)
+
+
 def test_clean_labels_do_not_reach_the_parameters(tmp_path, tiny_npz, tiny_arrays, quiet):
     other = tmp_path / "other.npz"
     np.savez(other, **{**tiny_arrays, "train_clean_labels": (tiny_arrays["train_clean_labels"] + 1) % 3})
