@@ -85,9 +85,10 @@ def describe(result: dict[str, Any]) -> str:
 def table(result: dict[str, Any]) -> Table:
     """The comparison for a person to read, in percent, best method first."""
     title = f"{result['metric'].replace('_', ' ')} in %: {describe(result)}"
-    # Few lines: the longest names leave just room for the numbers on a terminal of 80 columns.
+    # Few lines: the longest plain names leave just room for the numbers on a terminal of 80 columns, and
+    # those with hyper-parameters take several rows.
     printed = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    printed.add_column("method", no_wrap=True)
+    printed.add_column("method", overflow="fold")
     for heading in ("last-10 mean", "last epoch", "best epoch"):
         printed.add_column(heading, justify="right", no_wrap=True)
     if result["metric"] == "test_accuracy":

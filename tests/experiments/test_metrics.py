@@ -1,6 +1,7 @@
 import io
 
 import numpy as np
+import pytest
 from rich.console import Console
 from scipy import stats
 from sklearn.metrics import accuracy_score, recall_score
@@ -67,20 +68,25 @@ def test_one_seed_has_no_spread():
     }
 
 
-def test_the_longest_name_leaves_room_for_the_numbers_on_80_columns():
+@pytest.mark.parametrize(
+    "name", [max(methods.names(), key=len), "ogc:base=generalized_cross_entropy,mode=published+friendly_sam"]
+)
+def test_the_longest_name_leaves_room_for_the_numbers_on_80_columns(name):
     spread = {"mean": 0.98765, "sd": 0.12345, "per_seed": []}
     own = dict.fromkeys(("last_10_mean", "last", "best_epoch"), spread)
     result = {
         "metric": "test_accuracy",
         "seeds": [0, 1],
         "config": {"data": {"dataset": "digits", "noise": "pair", "noise_rate": 0.3}},
-        "methods": {max(methods.names(), key=len): own},
+        "methods": {name: own},
     }
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(compare.table(result))
     said = console.export_text()
     assert "…" not in said
     assert said.count("98.77 ± 12.35") == 3
+    in_column = "".join(line[:32].strip() for line in said.splitlines()[3:])
+    assert name in in_column
 
 
 def test_paired_difference_is_scipys_interval():
