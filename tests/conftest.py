@@ -9,11 +9,15 @@ import hypothesis
 import jax
 import pytest
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-
 hypothesis.settings.register_profile("tests", max_examples=25, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_promoted():
+    """For the tests only: examples in docstrings run as they do for their readers."""
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield
 
 
 @pytest.fixture

@@ -7,9 +7,6 @@ import pytest
 
 from noisy_optax.losses import cross_entropy, focal
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-
 LOG_ODDS = np.concatenate([[-1e4, -100], np.linspace(-20, 20, 41), [100, 1e4]]).astype(np.float32)
 
 
