@@ -113,7 +113,8 @@ def mixture(
     bins = np.linspace(0, max(shown.max(initial=0), 1e-3) * 1.02, 60)
     axes.hist(shown, bins.tolist(), density=True, color="0.8", label=f"{len(shown)} latest examples")
     grid = np.linspace(bins[0], bins[-1], 500)
-    for mean, variance, weight, label in zip(means, variances, weights, ("clean", "noisy"), strict=True):
+    fitted = zip(means, variances, weights, ("clean", "noisy"), strict=True) if np.ptp(means) else ()
+    for mean, variance, weight, label in fitted:
         density = weight * np.exp(-((grid - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
         axes.plot(grid, density, label=f"{label}, weight {weight:.2f}")
     threshold = -np.log(np.asarray(measured["probability_threshold"])[0])

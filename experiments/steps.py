@@ -167,7 +167,7 @@ def train_step(
 
 
 # Examples that group statistics are measured on, and the perturbation's length, the SANER paper's.
-GROUP_EXAMPLES = 128
+GROUP_EXAMPLES, GROUP_CHUNK = 128, 8
 GROUP_RHO = 0.1
 
 
@@ -205,8 +205,12 @@ def group_statistics(
     found = {f"group_{name}": value for name, value in zip("abc", fractions, strict=False)}
     if clean is None:
         return found
-    per_example = nox.per_example_gradients(losses)(state.params, images, given)
-    ratios = nox.diagnostics.fitting_ratio(first, second, per_example, clean)
+    rates = nox.per_example_gradients(
+        losses,
+        chunk_size=GROUP_CHUNK,
+        keep=lambda gradient: nox.diagnostics.fitting_rates(first, second, gradient),
+    )(state.params, images, given)
+    ratios = jax.tree.map(lambda rate: jnp.mean(rate, where=~clean) / jnp.mean(rate, where=clean), rates)
     return found | {f"fitting_ratio_{name}": value for name, value in zip("abc", ratios, strict=False)}
 
 

@@ -50,9 +50,10 @@ def group_fractions(first_gradient: optax.Updates, second_gradient: optax.Update
     """
     masks = _masks(first_gradient, second_gradient)
     total = sum(x.size for x in jax.tree.leaves(first_gradient))
-    # Counted as integers: float32 stops counting at 2^24.
-    counts = [sum(jnp.sum(mask, dtype=jnp.int32) for mask in jax.tree.leaves(group)) for group in masks]
-    return Groups(*(jnp.asarray(count, jnp.float32) / total for count in counts))
+    # Counted as integers within an array: float32 stops counting at 2^24.
+    counts = [[jnp.sum(mask, dtype=jnp.int32) for mask in jax.tree.leaves(group)] for group in masks]
+    shares = [[jnp.asarray(count, jnp.float32) / float(total) for count in group] for group in counts]
+    return Groups(*(sum(group, jnp.float32(0)) for group in shares))
 
 
 def fitting_ratio(
@@ -93,19 +94,41 @@ def fitting_ratio(
     (Array(0.5, dtype=float32), Array(4., dtype=float32))
     """
     clean = jnp.asarray(clean)
+    rates = jax.vmap(fitting_rates, (None, None, 0))(first_gradient, second_gradient, per_example_gradients)
+    return Groups(*(jnp.mean(rate, where=~clean) / jnp.mean(rate, where=clean) for rate in rates))
 
-    def fitting(group):
-        def of_array(mask, s, examples):
-            return jnp.sum(jnp.where(mask[None], s[None] * examples, 0), axis=range(1, examples.ndim))
 
-        trees = group, widen(second_gradient), widen(per_example_gradients)
+def fitting_rates(
+    first_gradient: optax.Updates, second_gradient: optax.Updates, example_gradient: optax.Updates
+) -> Groups:
+    r"""How fast a step along the second gradient lowers one example's loss through each group of components.
+
+    $\sum_{j \in G} s_j\, g_j$ with $s$ the second gradient and $g$ that of the example: what `fitting_ratio`
+    averages. A function for `keep` of `per_example_gradients`, where all gradients at once are too many.
+
+    Args:
+      first_gradient: at the parameters, a pytree of floating arrays.
+      second_gradient: at the perturbed parameters, of the same structure and shapes.
+      example_gradient: of one example's loss at the parameters, likewise.
+
+    Returns:
+      Four floating scalars, float32 or wider.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> first, second = jnp.array([1.0, 1.0]), jnp.array([2.0, 0.5]) # Groups A and B
+    >>> rates = nox.diagnostics.fitting_rates(first, second, jnp.array([1.0, 4.0]))
+    >>> rates.a, rates.b
+    (Array(2., dtype=float32), Array(2., dtype=float32))
+    """
+
+    def rate(group):
+        def of_array(mask, s, g):
+            return jnp.sum(jnp.where(mask, s * g, 0))
+
+        trees = group, widen(second_gradient), widen(example_gradient)
         return sum(jax.tree.leaves(jax.tree.map(of_array, *trees)))
 
-    def ratio(group):
-        rates = fitting(group)
-        return jnp.mean(rates, where=~clean) / jnp.mean(rates, where=clean)
-
-    return Groups(*map(ratio, _masks(first_gradient, second_gradient)))
+    return Groups(*map(rate, _masks(first_gradient, second_gradient)))
 
 
 def _masks(first: optax.Updates, second: optax.Updates) -> tuple[optax.Updates, ...]:

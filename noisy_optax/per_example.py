@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
+from noisy_optax.losses import _label
 
 Losses = Callable[..., Any]
 
@@ -25,7 +26,7 @@ def per_example_gradients(
     Every example passes through `losses` as a batch of one. A model whose forward pass mixes the examples
     of a batch, by batch normalisation in training mode, has no gradient of a single example: the result
     would be that of another model. Use group or layer normalisation, or the running statistics; call
-    `check_examples_independent` once to make sure.
+    `check_examples_independent` once to make sure. Under `shard_map` each device has its own examples.
 
     Args:
       losses: `losses(params, *batch) -> [B]`, one value per example; with `has_aux`, a pair of that and any
@@ -34,7 +35,8 @@ def per_example_gradients(
       chunk_size: how many gradients are computed side by side, >= 1, by default all. It need not divide B.
       keep: what is kept of each example's gradient, a function of a pytree like `params`, by default all of
         it. All gradients together take B times the memory of the parameters; with
-        `keep=optax.tree.norm` only those of one chunk ever exist.
+        `keep=optax.tree.norm` only those of one chunk ever exist (in half precision cast first: squares
+        underflow).
 
     Returns:
       `gradients(params, *batch)`, a pytree like `params` with a leading axis of B on every leaf, or what
@@ -58,7 +60,7 @@ def per_example_gradients(
     _check_chunk_size(chunk_size)
 
     def gradients(params, *batch):
-        size = batch_size(batch)
+        size, params = batch_size(batch), _as_varying_as(batch, params)
 
         def one(example):
             def loss(params):
@@ -112,19 +114,22 @@ def weighted_gradient(losses: Losses, *, chunk_size: int | None = None) -> Calla
         return jax.grad(loss)(params)
 
     def gradient(params, weights, *batch):
-        size = batch_size((weights, *batch))
+        size, params = batch_size((weights, *batch)), _as_varying_as(batch, params)
         if chunk_size is None or chunk_size >= size:
             return of_chunk(params, weights, batch)
         whole = size - size % chunk_size
 
         def add_chunk(total, chunk):
-            return jax.tree.map(jnp.add, total, of_chunk(params, *chunk)), None
+            gradient = of_chunk(params, *chunk)
+            return jax.tree.map(lambda t, g: t + g.astype(t.dtype), total, gradient), None
 
         chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, chunk_size, *x.shape[1:]), (weights, batch))
-        total, _ = jax.lax.scan(add_chunk, jax.tree.map(jnp.zeros_like, params), chunks)
+        # Half precision would stop counting after a few hundred terms.
+        zeros = jax.tree.map(lambda x: jnp.zeros_like(_label.at_least_32_bits(jnp.asarray(x))), params)
+        total, _ = jax.lax.scan(add_chunk, zeros, chunks)
         if whole < size:
             total, _ = add_chunk(total, jax.tree.map(lambda x: x[whole:], (weights, batch)))
-        return total
+        return jax.tree.map(lambda t, x: t.astype(jnp.asarray(x).dtype), total, params)
 
     return gradient
 
@@ -152,7 +157,8 @@ def check_examples_independent(losses: Losses, params: Any, *batch: Any) -> None
         ...
     ValueError: the loss of example 0 is -0.5 in its batch and 0 alone: the model mixes examples, ...
     """
-    batch_size(batch)
+    if batch_size(batch) < 2:
+        raise ValueError("expected a batch of at least 2 examples, got 1, which nothing can mix")
     together, _ = _values(losses, False, params, batch)
 
     def alone(example):
@@ -167,6 +173,22 @@ def check_examples_independent(losses: Losses, params: Any, *batch: Any) -> None
             f"alone: the model mixes examples, as batch normalisation does in training mode, so it has no "
             f"per-example gradients; use group or layer normalisation, or the running statistics"
         )
+
+
+def _as_varying_as(batch: Any, params: Any) -> Any:
+    """`params`, under `shard_map` as each device's own: gradients of shared ones are summed over devices."""
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return params
+    leaves = [leaf for leaf in jax.tree.leaves(batch) if leaf.size]
+
+    def vary(param):
+        for leaf in leaves:
+            # Never the second one: its only part is to differ between devices.
+            entry = leaf.ravel()[0].astype(param.dtype)
+            param = jnp.where(jnp.ones(param.shape, bool), param, jnp.broadcast_to(entry, param.shape))
+        return param
+
+    return jax.tree.map(vary, params)
 
 
 def batch_size(batch: Any) -> int:

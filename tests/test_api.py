@@ -80,7 +80,7 @@ SHARPNESS = [
     "vasso",
     "vasso_ascent",
 ]
-DIAGNOSTICS = ["Groups", "fitting_ratio", "group_fractions"]
+DIAGNOSTICS = ["Groups", "fitting_rates", "fitting_ratio", "group_fractions"]
 SCHEDULES = ["saner_scale"]
 NOISE = ["NoisyLabels", "pair", "realised", "symmetric", "transition", "uniform"]
 

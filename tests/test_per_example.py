@@ -71,6 +71,32 @@ def test_no_gradient_flows_through_the_weights():
     assert_close(total(PARAMS), jax.tree.map(lambda g: np.tensordot(weights, g, 1), one_by_one()))
 
 
+@pytest.mark.parametrize("chunk_size", [None, 1])
+def test_each_device_has_its_own_examples(chunk_size):
+    automatic = (jax.sharding.AxisType.Auto,)
+    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=automatic)
+    split, same = jax.P("data"), jax.P()
+
+    def both(params, weights, x, y):
+        gradients = nox.per_example_gradients(losses, chunk_size=chunk_size)(params, {"x": x}, y)
+        total = nox.weighted_gradient(losses, chunk_size=chunk_size)(params, weights, {"x": x}, y)
+        return gradients, jax.lax.psum(total, "data")
+
+    sharded = jax.jit(
+        jax.shard_map(both, mesh=mesh, in_specs=(same, split, split, split), out_specs=(split, same))
+    )
+    gradients, total = sharded(PARAMS, WEIGHTS, X, Y)
+    assert_close(gradients, one_by_one())
+    assert_close(total, jax.tree.map(lambda g: np.tensordot(WEIGHTS, g, 1), one_by_one()))
+
+
+def test_half_precision_sums_in_float32():
+    params, ones = jnp.zeros((), jnp.bfloat16), jnp.ones(1024)
+    gradient = nox.weighted_gradient(lambda w, x: w.astype(jnp.float32) * x, chunk_size=1)
+    found = gradient(params, ones, ones)
+    assert (found, found.dtype) == (1024, jnp.bfloat16)
+
+
 def test_memory_is_bounded_by_the_chunk():
     width, size = 256, 64
     params = jax.ShapeDtypeStruct((width, width), jnp.float32)
@@ -118,5 +144,7 @@ def test_refuses_what_is_not_per_example():
         nox.per_example_gradients(lambda p, x, y: jnp.mean(losses(p, x, y)))(PARAMS, {"x": X}, Y)
     with pytest.raises(ValueError, match=r"one value per example, shape \(10,\), got \(\)"):
         nox.weighted_gradient(lambda p, x, y: jnp.mean(losses(p, x, y)))(PARAMS, WEIGHTS, {"x": X}, Y)
+    with pytest.raises(ValueError, match="expected a batch of at least 2 examples, got 1"):
+        nox.check_examples_independent(losses, PARAMS, {"x": X[:1]}, Y[:1])
     with pytest.raises(ValueError, match="one leading axis over the examples"):
         nox.weighted_gradient(losses)(PARAMS, WEIGHTS[:9], {"x": X}, Y)

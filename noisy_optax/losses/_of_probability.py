@@ -97,12 +97,12 @@ def check_base(base: Loss) -> None:
             [jnp.full_like(log_odds, jnp.log(share)) for share in split] for split in ((0.5, 0.5), (0.9, 0.1))
         ]
         values = [base(jnp.stack([log_odds, *split], axis=-1), labels) for split in splits]
-        return *values, slope(base, log_odds)
+        return *values, of_log_odds(base)(log_odds), slope(base, log_odds)
 
-    even, uneven, g = (np.asarray(result, np.float64) for result in evaluate_now(probe))
+    even, uneven, two_classes, g = (np.asarray(result, np.float64) for result in evaluate_now(probe))
     if not np.all(np.isfinite([even, g])):
         raise ValueError(f"base must have finite values and slopes for p in [1e-7, 1 - 1e-7], unlike {name}")
-    if not np.allclose(even, uneven, rtol=1e-3, atol=1e-5):
+    if not all(np.allclose(even, other, rtol=1e-3, atol=1e-5) for other in (uneven, two_classes)):
         raise ValueError(f"base must depend on the label's probability alone, which {name} does not")
     rounding = 1e-3 * np.abs(g[:-1]) + 1e-6
     if np.any(g < -1e-6):

@@ -74,6 +74,7 @@ def ogc(
       made with `noisy_optax.weighted_gradient`. With it `updates` may be None, so that the B gradients need
       not exist at once; gradient norms then come as `gradient_norms`, `[B]`.
 
+    Under `optax.inject_hyperparams` it needs `static_args=("base", "update_every", "queue_size")`.
     `optax.experimental.aggregating.process` takes it as aggregator, but cannot hand a function such as
     `grad_fn` of sharpness-aware minimization on to what follows: use `optax.chain` for that.
 
@@ -82,13 +83,13 @@ def ogc(
         gradient norms.
       learning_rate: the optimizer's, or its schedule, a function of the 0-based step.
       epsilon: > 0; 20 in the paper, for SGD with learning rates that fall from 0.1.
-      bound: >= 1, or a function of the 0-based step; replaces `1 + learning_rate * epsilon`.
+      bound: >= 1, or a function of the 0-based step; replaces `1 + learning_rate * epsilon`, epsilon and all.
       update_every: steps from one refit to the next, > 0.
       queue_size: > 0.
       mode: how the threshold is searched, see `solve_threshold`; not used for gradient norms.
       statistic: "log_probability" or "gradient_norm".
       axis_name: under `shard_map`, the mesh axis the batch is split over; the queue then takes the whole
-        batch. The mean stays that of the device's own examples.
+        batch. The mean stays that of the device's own examples: average it with `jax.lax.pmean`.
 
     Returns:
       An `optax.GradientTransformationExtraArgs` with an `OGCState`, or a `GradientNormState`.
@@ -204,6 +205,10 @@ def clipped_grad_fn(
     >>> grad_fn(w).shape
     (4, 3)
     """
+    if not isinstance(state, OGCState):
+        raise ValueError(
+            f"expected the OGCState of the statistic log_probability, got {type(state).__name__}"
+        )
     # The weights are not wanted here, so that no gradient is.
     _, state = transformation.update(
         None, state, log_probabilities=log_probabilities, where=where, weighted_gradient=lambda weights: None
@@ -315,6 +320,12 @@ def _check_per_example(updates: Any, params: Any) -> None:
         raise ValueError(f"{error}; {advice}") from None
     if params is None:
         return
+    expected: Any = jax.tree.structure(params)
+    found: Any = jax.tree.structure(updates)
+    if expected != found:
+        raise ValueError(
+            f"per-example gradients must have the structure of the parameters, {expected}, got {found}"
+        )
     for leaf, param in zip(jax.tree.leaves(updates), jax.tree.leaves(params), strict=True):
         if jnp.shape(leaf) != (size, *jnp.shape(param)):
             raise ValueError(

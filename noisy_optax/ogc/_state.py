@@ -168,6 +168,11 @@ def clean_probability(state: OGCState | GradientNormState, losses: ArrayLike) ->
     Array([1.  , 0.59, 0.  ], dtype=float32)
     """
     means = state.mixture.means
+    if means.shape != (2,):
+        raise ValueError(
+            f"expected the state of one replica, got mixture means of shape {means.shape}; use jax.vmap with "
+            f"replica_axes(state)"
+        )
     losses = jnp.asarray(losses, means.dtype)
     clean, noisy = log_joint(jnp.clip(losses.ravel(), means[0], means[1]), state.mixture)
     return jax.nn.sigmoid(clean - noisy).reshape(losses.shape)

@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from noisy_optax._checks import check_range
 from noisy_optax.losses import _of_probability
 from noisy_optax.losses._of_probability import PROBABILITY_MIN
 from noisy_optax.losses._robust_loss import Loss
@@ -27,7 +28,7 @@ GRID_LOG_ODDS = -GRID - np.log(-np.expm1(-GRID))
 HALVINGS = 10
 TOLERANCE = 1e-7
 LINEAR = np.linspace(PROBABILITY_MIN, 1 - PROBABILITY_MIN, 2**HALVINGS + 1)
-# 973 / 1024 = 0.950.
+# 972 / 1024 is the last below 0.95.
 CANDIDATES = {"published": LINEAR, "default": LINEAR[:973]}
 NORM_CANDIDATES = 1000
 
@@ -50,6 +51,9 @@ def gradient_ratio(mixture: Mixture, base: Loss, probability_threshold: ArrayLik
     Returns:
       A floating scalar, at least 1 where larger losses are more often the noisy component's.
 
+    Raises:
+      ValueError: probability_threshold is out of range.
+
     References:
       Ye, Wu, Zhang, Li, Chen, Jin, Optimized Gradient Clipping for Noisy Label Learning, AAAI 2025,
       arXiv 2412.08941.
@@ -59,6 +63,8 @@ def gradient_ratio(mixture: Mixture, base: Loss, probability_threshold: ArrayLik
     >>> round(float(nox.ogc.gradient_ratio(mixture, nox.losses.cross_entropy, 0.1)), 2)
     6.3
     """
+    limits = {"at_least": PROBABILITY_MIN, "at_most": 1 - PROBABILITY_MIN}
+    check_range("probability_threshold", probability_threshold, **limits)
     return _gradient_ratio(mixture, base, jnp.asarray(probability_threshold, dtype=float))
 
 
@@ -91,7 +97,8 @@ def solve_threshold(
       $p_\tau$, floating scalar.
 
     Raises:
-      ValueError: mode is unknown.
+      ValueError: mode is unknown, bound is out of range, or base is not decreasing, convex or a function of
+        p alone.
 
     References:
       Ye, Wu, Zhang, Li, Chen, Jin, Optimized Gradient Clipping for Noisy Label Learning, AAAI 2025,
@@ -103,6 +110,8 @@ def solve_threshold(
     0.228
     """
     check_mode(mode)
+    check_range("bound", bound, at_least=1.0)
+    _of_probability.check_base(base)
     return _solve_threshold(mixture, base, jnp.asarray(bound, dtype=float), mode)
 
 

@@ -9,8 +9,11 @@ from noisy_optax._checks import check_range
 
 def check(name: str, value: float | optax.Schedule, **limits: float) -> None:
     """`check_range` for a number; what a schedule returns has no value to look at."""
-    if not callable(value):
-        check_range(name, value, **limits)
+    if callable(value):
+        return
+    check_range(name, value, **limits)
+    if jnp.ndim(value) != 0:
+        raise ValueError(f"{name} must be a scalar, got shape {jnp.shape(value)}")
 
 
 def at(value: float | optax.Schedule, count: Int[Array, ""]) -> Float[Array, ""]:

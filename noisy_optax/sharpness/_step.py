@@ -49,7 +49,8 @@ def value_and_update(
 
     Optimizers that need no second gradient work too, and give None for the perturbed pass. So do wrappers
     that call the optimizer inside a branch, `optax.MultiSteps` and `optax.apply_if_finite`: the second pass
-    runs, but nothing but the updates can come out of the branch.
+    runs, but nothing but the updates can come out of the branch. Under `optax.MultiSteps` the second gradient
+    has to cover all micro-batches: pass `grad_fn=micro_batch_grad_fn(...)` to `step`.
 
     Args:
       loss_fn: `loss_fn(params, *args) -> (loss, aux)`.
@@ -60,7 +61,11 @@ def value_and_update(
         is the clean pass's; `loss_fn` again if None.
 
     Returns:
-      `step(params, state, *args, **extra_args) -> Step`, where `extra_args` go to the optimizer.
+      `step(params, state, *args, **extra_args) -> Step`, where `extra_args` go to the optimizer; `grad_fn`
+      among them replaces the one made here.
+
+    Raises:
+      ValueError: from `step`, if the optimizer is an `optax.MultiSteps` and there is no `grad_fn`.
 
     >>> import jax, jax.numpy as jnp, optax, noisy_optax as nox
     >>> def loss_fn(w, x):
@@ -94,8 +99,14 @@ def value_and_update(
                 perturbed.append(result)
             return gradient
 
-        extra_args = {"value": value, **extra_args}
-        updates, state = optimizer.update(gradient, state, params, grad_fn=grad_fn, **extra_args)
+        # A grad_fn of the caller's, for micro-batches, comes before ours.
+        extra_args = {"value": value, "grad_fn": grad_fn, **extra_args}
+        if isinstance(optimizer, optax.MultiSteps) and extra_args["grad_fn"] is grad_fn:
+            raise ValueError(
+                "under optax.MultiSteps the second gradient has to cover all micro-batches; call step(..., "
+                "grad_fn=micro_batch_grad_fn(...))"
+            )
+        updates, state = optimizer.update(gradient, state, params, **extra_args)
         perturbed_value, perturbed_aux = perturbed[-1] if perturbed else (None, None)
         return Step(updates, state, value, aux, perturbed_value, perturbed_aux)
 

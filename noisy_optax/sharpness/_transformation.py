@@ -45,9 +45,12 @@ def sharpness_aware(ascent: Ascent, descent: Descent) -> optax.GradientTransform
     gave it and is compiled alike.
 
     Around it `optax.MultiSteps` (with `micro_batch_grad_fn`), `optax.apply_if_finite` and
-    `optax.inject_hyperparams` work; for this function, as opposed to `saner` and its like, the latter needs
-    `static_args=("ascent", "descent")`. `optax.masked` and `optax.multi_transform` hide parameters from what
-    is inside them, so that `grad_fn` could not be called: they belong behind it in the chain.
+    `optax.inject_hyperparams` work. `apply_if_finite` looks at the incoming gradient only; so that the second
+    one is looked at too, put another around what follows: `optax.chain(apply_if_finite(saner(...), n),
+    apply_if_finite(optax.sgd(...), n))`. For this function, as opposed to `saner` and its like,
+    `inject_hyperparams` needs `static_args=("ascent", "descent")`. `optax.masked` and `optax.multi_transform`
+    hide parameters from what is inside them, so that `grad_fn` could not be called: they belong behind it in
+    the chain.
 
     Args:
       ascent: `sam_ascent`, `asam_ascent`, `friendly_sam_ascent`, `vasso_ascent` or your own `Ascent`.

@@ -49,7 +49,7 @@ def to_unit_range(tree: optax.Params) -> tuple[optax.Params, Float[Array, ""]]:
     vanishes = peak < jnp.finfo(dtype).tiny
 
     def divide(x):
-        return jnp.where(vanishes, jnp.zeros_like(x), x / power.astype(x.dtype))
+        return jnp.where(vanishes, jnp.zeros_like(x), (x.astype(dtype) / power).astype(x.dtype))
 
     return jax.tree.map(divide, tree), jnp.where(vanishes, jnp.zeros_like(power), power)
 

@@ -127,6 +127,10 @@ def named(name, function):
     return loss
 
 
+def over_log_classes(logits, labels, *, axis=-1, where=None):
+    return losses.cross_entropy(logits, labels, axis=axis, where=where) / np.log(logits.shape[axis])
+
+
 @pytest.mark.parametrize(
     ("base", "message"),
     [
@@ -138,6 +142,7 @@ def named(name, function):
         (named("increasing", lambda p: p), "base must decrease with p on .*, which increasing does not"),
         (named("valley", lambda p: (p - 0.6) ** 2), "base must decrease with p on .*, which valley does not"),
         (normalised_cross_entropy, "label's probability alone, which normalised_cross_entropy does not"),
+        (over_log_classes, "label's probability alone, which over_log_classes does not"),
         (named("nan_slope", nan_slope), "base must have finite values and slopes .*, unlike nan_slope"),
     ],
 )

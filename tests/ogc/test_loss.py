@@ -536,6 +536,13 @@ def test_clean_probability_is_the_posterior_between_the_means():
     assert half.dtype == jnp.float32
 
 
+def test_clean_probability_of_several_replicas_is_refused():
+    state = small().init()
+    replicas = jax.tree.map(lambda x: jnp.stack([x, x]), state)
+    with pytest.raises(ValueError, match=r"state of one replica.*\(2, 2\); use jax.vmap"):
+        ogc.clean_probability(replicas, np.zeros(2, np.float32))
+
+
 def test_clean_probability_without_a_fit_and_of_a_degenerate_one():
     state = small().init()
     np.testing.assert_array_equal(ogc.clean_probability(state, np.array([0.0, 9.0], np.float32)), 0.5)

@@ -320,6 +320,7 @@ PARAMS = {"w": np.zeros((3, 2), np.float32), "b": np.zeros(2, np.float32)}
         ({"w": GRADIENTS["w"], "b": GRADIENTS["b"][:7]}, {"log_probabilities": LOG_P}, "one leading axis"),
         ({"w": GRADIENTS["w"], "b": np.float32(0)}, {"log_probabilities": LOG_P}, "one leading axis"),
         ({}, {"log_probabilities": LOG_P}, "expected per-example gradients, got none"),
+        ({"w": GRADIENTS["w"]}, {"log_probabilities": LOG_P}, "must have the structure of the parameters"),
         (
             GRADIENTS,
             {"log_probabilities": LOG_P, "where": np.ones(7, bool)},
@@ -372,6 +373,21 @@ def test_half_precision_gradients_are_summed_in_float32():
     mean, _ = transformation.update(leaf, transformation.init(None), log_probabilities=log_p)
     assert mean.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(mean), (1 + 4096 * np.float32(leaf[1])) / 4097, rtol=0.004)
+
+
+def test_hyperparameters_by_injection():
+    injected = optax.inject_hyperparams(ogc.ogc, static_args=("base", "update_every", "queue_size"))
+    transformation = injected(
+        losses.cross_entropy, bound=optax.linear_schedule(2.0, 1.0, 4), update_every=1, queue_size=8
+    )
+    plain = ogc.ogc(bound=1.5, update_every=1, queue_size=8)
+    state = transformation.init(PARAMS)
+    for _ in range(3):
+        found, state = jax.jit(transformation.update)(GRADIENTS, state, log_probabilities=LOG_P)
+    np.testing.assert_allclose(state.hyperparams["bound"], 1.5)
+    expected, _ = plain.update(GRADIENTS, plain.init(PARAMS), log_probabilities=LOG_P)
+    np.testing.assert_allclose(found["b"], expected["b"], rtol=1e-6)
+    assert found["b"][0] < 1
 
 
 def test_as_aggregator_of_optax():

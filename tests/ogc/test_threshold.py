@@ -94,9 +94,23 @@ def test_ends_of_the_range(mode):
     solve = functools.partial(ogc.solve_threshold, mixture, mode=mode)
     assert solve(losses.cross_entropy, np.exp(noisy - clean) * 1.01) == np.float32(1e-7)
     assert solve(losses.mean_absolute_error, 1.0) == np.float32(1e-7)
-    # No clip brings the ratio down to a bound below 1.
+    # Normals that reach everywhere: no clip short of p = 1 makes them equal.
+    wide = ogc.Mixture(jnp.array([0.2, 3.0]), jnp.array([1.0, 1.0]), jnp.array([0.5, 0.5]))
     largest = {"default": 1e-7 + 972 / 1024 * (1 - 2e-7), "published": 1 - 1e-7}[mode]
-    assert solve(losses.cross_entropy, 0.5) == np.float32(largest)
+    found = ogc.solve_threshold(wide, losses.cross_entropy, 1.0, mode=mode)
+    assert found == np.float32(largest)
+
+
+def test_refuses_what_has_no_threshold():
+    mixture, _ = two_points(60, 700)
+    for bound in (0.9, np.nan):
+        with pytest.raises(ValueError, match="bound must be in"):
+            ogc.solve_threshold(mixture, losses.cross_entropy, bound)
+    with pytest.raises(ValueError, match="base must decrease"):
+        ogc.solve_threshold(mixture, losses.of_probability(lambda p: p), 2.0)
+    for threshold in (0.0, 1.0):
+        with pytest.raises(ValueError, match="probability_threshold must be in"):
+            ogc.gradient_ratio(mixture, losses.cross_entropy, threshold)
 
 
 def test_clipping_more_brings_the_ratio_to_one():

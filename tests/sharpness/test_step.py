@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import noisy_optax as nox
 from noisy_optax import losses, sharpness
@@ -72,12 +73,34 @@ def test_nothing_leaks_from_branches():
     plain = sharpness.value_and_update(loss_fn, inner)(PARAMS, inner.init(PARAMS), X, LABELS)
     with jax.checking_leaks(), jax.numpy_dtype_promotion("standard"):
         for optimizer in (optax.apply_if_finite(inner, 3), optax.MultiSteps(inner, 1)):
-            step = jax.jit(sharpness.value_and_update(loss_fn, optimizer))
-            found = step(PARAMS, optimizer.init(PARAMS), X, LABELS)
+
+            def step(params, state, optimizer=optimizer):
+                full = {"grad_fn": jax.grad(lambda params: loss_fn(params, X, LABELS)[0])}
+                extra = full if isinstance(optimizer, optax.MultiSteps) else {}
+                return sharpness.value_and_update(loss_fn, optimizer)(params, state, X, LABELS, **extra)
+
+            found = jax.jit(step)(PARAMS, optimizer.init(PARAMS))
             assert found.perturbed_value is None
             assert found.perturbed_aux is None
             np.testing.assert_allclose(found.updates, plain.updates, rtol=1e-5)
             np.testing.assert_allclose(found.aux["mean"], plain.aux["mean"], rtol=1e-5)
+
+
+def test_accumulated_micro_batches_need_a_gradient_over_all_of_them():
+    optimizer = optax.MultiSteps(optax.chain(sharpness.sam(0.0), optax.sgd(0.1)), 2)
+    step = sharpness.value_and_update(loss_fn, optimizer)
+    state, half = optimizer.init(PARAMS), len(X) // 2
+    with pytest.raises(ValueError, match=r"grad_fn=micro_batch_grad_fn\(\.\.\.\)"):
+        step(PARAMS, state, X[:half], LABELS[:half])
+    micro_batches = X.reshape(2, half, -1), LABELS.reshape(2, half)
+    with jax.numpy_dtype_promotion("standard"):
+        for x, labels in zip(*micro_batches, strict=True):
+            full = sharpness.micro_batch_grad_fn(
+                lambda params, batch: jax.grad(loss_fn, has_aux=True)(params, *batch)[0], micro_batches
+            )
+            found = step(PARAMS, state, x, labels, grad_fn=full)
+            state = found.state
+    np.testing.assert_allclose(found.updates, -0.1 * full(PARAMS), rtol=1e-5, atol=1e-7)
 
 
 def test_extra_arguments_reach_the_optimizer():

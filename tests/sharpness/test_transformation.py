@@ -271,6 +271,7 @@ def test_injected_schedules_and_static_arguments():
     [
         (lambda: sharpness.sam(-0.1), r"rho must be in \[0.0, inf\), got -0.1"),
         (lambda: sharpness.asam(float("nan")), "rho must be in"),
+        (lambda: sharpness.sam(np.array([0.1, 0.2])), r"rho must be a scalar, got shape \(2,\)"),
         (lambda: sharpness.friendly_sam(sigma=-1.0), "sigma must be in"),
         (lambda: sharpness.friendly_sam(decay=1.5), "decay must be in"),
         (lambda: sharpness.vasso(theta=1.5), "theta must be in"),
