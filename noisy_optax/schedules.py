@@ -1,7 +1,11 @@
 """Schedules that the papers define, as functions of the 0-based step."""
 
+from typing import Literal, get_args
+
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 
@@ -39,3 +43,109 @@ def saner_scale(target: float = 0.5, epochs: int = 50, *, steps_per_epoch: int) 
         return 1.0 - (1.0 - target) * epoch / epochs
 
     return schedule
+
+
+Curve = Literal["linear", "cosine"]
+
+
+def dal_q(
+    total_epochs: int,
+    steps_per_epoch: int,
+    *,
+    q_start: float = 0.6,
+    q_end: float = 1.5,
+    curve: Curve = "linear",
+) -> optax.Schedule:
+    r"""DAL's exponent q: grows from `q_start` towards `q_end`, a step up at the start of each epoch.
+
+    $$q(t) = q_s + (q_e - q_s)\,t/T$$
+
+    with $t$ the 0-based epoch and $T$ the number of epochs; so the last epoch is still below `q_end`, which
+    is kept from then on. The cosine curve has $T\,(1 - \cos(\pi t/T))/2$ in place of $t$: slow at both ends.
+
+    Args:
+      total_epochs: > 0.
+      steps_per_epoch: > 0.
+      q_start: > 0; 0.6 in the paper.
+      q_end: > q_start; 1.5 in the paper.
+      curve: linear as in the paper, or cosine.
+
+    Raises:
+      ValueError: an argument is out of range.
+
+    References:
+      Li, Xia, Zhu, Liu, Zhang, Liu, Dynamics-Aware Loss for Learning with Label Noise, arXiv 2303.11562.
+
+    >>> import noisy_optax as nox
+    >>> q = nox.schedules.dal_q(total_epochs=3, steps_per_epoch=100)
+    >>> [round(float(q(step)), 3) for step in (0, 99, 100, 200, 10_000)]
+    [0.6, 0.6, 0.9, 1.2, 1.5]
+    """
+    _check_dal(total_epochs, steps_per_epoch, q_start, q_end, curve)
+
+    def schedule(count):
+        epoch = _dal_epoch(count, total_epochs, steps_per_epoch, curve)
+        return q_start + (q_end - q_start) * (epoch / total_epochs)
+
+    return schedule
+
+
+def dal_bootstrap(
+    total_epochs: int,
+    steps_per_epoch: int,
+    *,
+    q_start: float = 0.6,
+    q_end: float = 1.5,
+    curve: Curve = "linear",
+) -> optax.Schedule:
+    r"""DAL's weight of the entropy: 0 until q is 1, then grows towards 1, a step up per epoch.
+
+    $$\lambda(t) = \max\left(0, \frac{t - t_0}{T - t_0}\right), \qquad t_0 = \frac{(1 - q_s)\,T}{q_e - q_s}$$
+
+    with $t$ as in `dal_q`, so that $\lambda = (q - 1)/(q_e - 1)$ once q exceeds 1. 0 if `q_end` is at most 1.
+
+    Args:
+      total_epochs: > 0.
+      steps_per_epoch: > 0.
+      q_start: of `dal_q`.
+      q_end: of `dal_q`.
+      curve: of `dal_q`.
+
+    Raises:
+      ValueError: an argument is out of range.
+
+    References:
+      Li, Xia, Zhu, Liu, Zhang, Liu, Dynamics-Aware Loss for Learning with Label Noise, arXiv 2303.11562.
+
+    >>> import noisy_optax as nox
+    >>> weight = nox.schedules.dal_bootstrap(total_epochs=3, steps_per_epoch=100)
+    >>> [round(float(weight(step)), 3) for step in (0, 100, 200, 10_000)]
+    [0.0, 0.0, 0.4, 1.0]
+    """
+    _check_dal(total_epochs, steps_per_epoch, q_start, q_end, curve)
+    crossing = (1 - q_start) * total_epochs / (q_end - q_start)
+
+    def schedule(count):
+        epoch = _dal_epoch(count, total_epochs, steps_per_epoch, curve)
+        if q_end <= 1:
+            return jnp.zeros_like(epoch)
+        return jnp.maximum((epoch - crossing) / (total_epochs - crossing), 0.0)
+
+    return schedule
+
+
+def _check_dal(total_epochs: int, steps_per_epoch: int, q_start: float, q_end: float, curve: Curve) -> None:
+    check_range("total_epochs", total_epochs, above=0)
+    check_range("steps_per_epoch", steps_per_epoch, above=0)
+    check_range("q_start", q_start, above=0.0)
+    check_range("q_end", q_end, above=q_start)
+    if curve not in get_args(Curve):
+        raise ValueError(f"curve must be one of {', '.join(get_args(Curve))}, got {curve!r}")
+
+
+def _dal_epoch(count: ArrayLike, total_epochs: int, steps_per_epoch: int, curve: Curve) -> Float[Array, ""]:
+    """How far the training is, in epochs: whole ones, if the curve is linear."""
+    epoch = jnp.asarray(jnp.minimum(jnp.asarray(count) // steps_per_epoch, total_epochs), dtype=float)
+    if curve == "linear":
+        return epoch
+    return total_epochs * (1 - jnp.cos(jnp.pi * epoch / total_epochs)) / 2
