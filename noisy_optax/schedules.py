@@ -1,11 +1,12 @@
 """Schedules that the papers define, as functions of the 0-based step."""
 
+import operator
 from typing import Literal, get_args
 
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from numpy.typing import NDArray
 
 from noisy_optax._checks import check_range
 
@@ -83,11 +84,8 @@ def dal_q(
     """
     _check_dal(total_epochs, steps_per_epoch, q_start, q_end, curve)
 
-    def schedule(count):
-        epoch = _dal_epoch(count, total_epochs, steps_per_epoch, curve)
-        return q_start + (q_end - q_start) * (epoch / total_epochs)
-
-    return schedule
+    epochs = _dal_epochs(total_epochs, curve)
+    return _by_epoch(q_start + (q_end - q_start) * (epochs / total_epochs), steps_per_epoch)
 
 
 def dal_bootstrap(
@@ -123,15 +121,11 @@ def dal_bootstrap(
     [0.0, 0.0, 0.4, 1.0]
     """
     _check_dal(total_epochs, steps_per_epoch, q_start, q_end, curve)
+    epochs = _dal_epochs(total_epochs, curve)
+    if q_end <= 1:
+        return _by_epoch(np.zeros_like(epochs), steps_per_epoch)
     crossing = (1 - q_start) * total_epochs / (q_end - q_start)
-
-    def schedule(count):
-        epoch = _dal_epoch(count, total_epochs, steps_per_epoch, curve)
-        if q_end <= 1:
-            return jnp.zeros_like(epoch)
-        return jnp.maximum((epoch - crossing) / (total_epochs - crossing), 0.0)
-
-    return schedule
+    return _by_epoch(np.maximum(0.0, (epochs - crossing) / (total_epochs - crossing)), steps_per_epoch)
 
 
 def _check_dal(total_epochs: int, steps_per_epoch: int, q_start: float, q_end: float, curve: Curve) -> None:
@@ -143,9 +137,17 @@ def _check_dal(total_epochs: int, steps_per_epoch: int, q_start: float, q_end: f
         raise ValueError(f"curve must be one of {', '.join(get_args(Curve))}, got {curve!r}")
 
 
-def _dal_epoch(count: ArrayLike, total_epochs: int, steps_per_epoch: int, curve: Curve) -> Float[Array, ""]:
-    """How far the training is, in epochs: whole ones, if the curve is linear."""
-    epoch = jnp.asarray(jnp.minimum(jnp.asarray(count) // steps_per_epoch, total_epochs), dtype=float)
-    if curve == "linear":
-        return epoch
-    return total_epochs * (1 - jnp.cos(jnp.pi * epoch / total_epochs)) / 2
+def _dal_epochs(total_epochs: int, curve: Curve) -> NDArray[np.float64]:
+    """How far the training is in each epoch and, last, after all of them, along the curve."""
+    epochs = np.arange(operator.index(total_epochs) + 1, dtype=np.float64)
+    return epochs if curve == "linear" else total_epochs * (1 - np.cos(np.pi * epochs / total_epochs)) / 2
+
+
+def _by_epoch(values: NDArray[np.float64], steps_per_epoch: int) -> optax.Schedule:
+    """`values[epoch]`, then the last: looked up, since a formula is rounded differently when compiled."""
+
+    def schedule(count):
+        epoch = jnp.minimum(jnp.asarray(count) // steps_per_epoch, len(values) - 1)
+        return jnp.asarray(values, dtype=float)[epoch]
+
+    return schedule

@@ -1,4 +1,7 @@
-"""The contract of RobustLoss, tried on the two lifts and what builds on them. A new factory joins by adding one line to FACTORIES."""
+"""The contract of RobustLoss, tried on the two lifts and what builds on them.
+
+A new factory joins by adding one line to FACTORIES.
+"""
 
 import functools
 
