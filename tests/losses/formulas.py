@@ -113,9 +113,9 @@ def shannon(logits, added=0.0):
     log_top, _ = log_probability(logits, top)
     log_p = logits - logits[np.arange(len(top)), top][:, None] + log_top[:, None]
     p = np.exp(log_p)
-    if added:
-        log_p = np.log(p + added)
-    log_p = np.where(p > 0, log_p, 0)
+    log_p = np.where(p > 0, log_p if added == 0 else np.log(p + added), 0)
     entropy = -np.sum(p * log_p, axis=1)
-    slope = -log_p - (p / (p + added) if added else 1)
+    if added == 0:
+        return entropy, -p * (log_p + entropy[:, None])
+    slope = -log_p - p / (p + added)
     return entropy, p * (slope - np.sum(p * slope, axis=1, keepdims=True))
