@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -169,7 +170,12 @@ def pair(
 
 
 def asymmetric(
-    key: PRNGKeyArray, labels: ArrayLike, rate: float, class_map: ArrayLike, *, exact: bool = True
+    key: PRNGKeyArray,
+    labels: ArrayLike,
+    rate: float,
+    class_map: Sequence[int] | NDArray[np.integer],
+    *,
+    exact: bool = True,
 ) -> NoisyLabels:
     """Asymmetric noise: a label y changes with probability `rate`, always to the class `class_map[y]`.
 
@@ -252,7 +258,9 @@ def instance_dependent(
     labels = _check_labels(labels, num_classes)
     features = _check_features(features, labels.shape[0])
     amount = round(float(rate) * labels.shape[0]) if exact else 0
-    return _instance_dependent_jit(key, features, labels, rate, amount, spread, num_classes, exact)
+    # Arrays, so that an integer or another NumPy type does not compile anew.
+    normal = jnp.asarray(rate, dtype=float), jnp.asarray(spread, dtype=float)
+    return _instance_dependent_jit(key, features, labels, normal, amount, num_classes, exact)
 
 
 def transition(key: PRNGKeyArray, labels: ArrayLike, matrix: ArrayLike, *, exact: bool = True) -> NoisyLabels:
@@ -309,13 +317,14 @@ def _shift_some_jit(key, labels, amount, shifts, num_classes, exact):
     return _realised(labels, jnp.where(chosen, (labels + shift) % num_classes, labels), num_classes)
 
 
-@functools.partial(jax.jit, static_argnums=(6, 7))
-def _instance_dependent_jit(key, features, labels, rate, amount, spread, num_classes, exact):
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _instance_dependent_jit(key, features, labels, normal, amount, num_classes, exact):
     flip_key, choice_key, projection_key, class_key = jax.random.split(key, 4)
     n = labels.shape[0]
     if exact:
         chosen = jax.random.permutation(choice_key, n) < amount
     else:
+        rate, spread = normal
         ends = (0.0 - rate) / spread, (1.0 - rate) / spread
         flip_rate = rate + spread * jax.random.truncated_normal(flip_key, *ends, (n,))
         chosen = jax.random.uniform(choice_key, (n,)) < flip_rate
@@ -381,7 +390,7 @@ def _check_labels(labels: ArrayLike, num_classes: int) -> Int[Array, "n"]:
     return at_least_32_bits(jnp.asarray(labels))
 
 
-def _check_class_map(class_map: ArrayLike) -> NDArray[np.integer]:
+def _check_class_map(class_map: Sequence[int] | NDArray[np.integer]) -> NDArray[np.integer]:
     to = np.asarray(class_map)
     if not np.issubdtype(to.dtype, np.integer):
         raise TypeError(f"class_map must be integer class indices, got {to.dtype} of shape {to.shape}")
