@@ -109,24 +109,24 @@ def dal(
 @jax.custom_jvp
 def entropy(logits: Float[Array, "... classes"]) -> Float[Array, "..."]:
     """Entropy of the softmax over the last axis in nats, to full relative precision near 0 too."""
-    p, log_p = _softmax(logits)
-    return -jnp.sum(p * log_p, axis=-1)
+    return _entropy_and_gradient(logits)[0]
 
 
 @entropy.defjvp
 def _entropy_jvp(primals, tangents):
-    (logits,), (tangent,) = primals, tangents
-    p, log_p = _softmax(logits)
-    value = -jnp.sum(p * log_p, axis=-1)
-    # Differentiated term by term it would be p (log p + 1) less p: next to p = 1, rounding alone.
-    return value, -jnp.sum(p * (log_p + value[..., None]) * tangent, axis=-1)
+    value, gradient = _entropy_and_gradient(*primals)
+    return value, jnp.sum(gradient * tangents[0], axis=-1)
 
 
-def _softmax(logits):
-    """p, and log p where p is not 0 (0 there), exact to rounding for p near 1 as well."""
-    top = jnp.argmax(logits, axis=-1)
-    top_logit = jnp.take_along_axis(logits, top[..., None], axis=-1)
-    log_top = _label.log_probability(_label.label_log_odds(logits, top))
-    log_p = (logits - top_logit) + log_top[..., None]
-    p = jnp.exp(log_p)
-    return p, jnp.where(p == 0, jnp.zeros_like(log_p), log_p)
+def _entropy_and_gradient(logits):
+    # With d what a logit lacks to the largest: entropy = -log p_top + E[d], gradient = p (d - E[d]). For a
+    # sure prediction every term is small; with log p in place of d the gradient would be a difference of ones.
+    lacking = jnp.max(logits, axis=-1, keepdims=True) - logits
+    share = jnp.exp(-lacking)
+    # The sum of the shares less the 1 of one of the largest, which would round the others away.
+    is_top = lacking == 0
+    ties = jnp.sum(is_top, axis=-1, keepdims=True, dtype=logits.dtype)
+    rest = jnp.sum(jnp.where(is_top, 0.0, share), axis=-1, keepdims=True) + (ties - 1)
+    lacking = jnp.where(share == 0, 0.0, lacking)
+    mean = jnp.sum(share * lacking, axis=-1, keepdims=True) / (1 + rest)
+    return jnp.squeeze(jnp.log1p(rest) + mean, axis=-1), share * ((lacking - mean) / (1 + rest))
