@@ -120,7 +120,7 @@ def _entropy_jvp(primals, tangents):
 
 def _entropy_and_gradient(logits):
     # With d what a logit lacks to the largest: entropy = -log p_top + E[d], gradient = p (d - E[d]). For a
-    # sure prediction every term is small; with log p in place of d the gradient would be a difference of ones.
+    # sure prediction every term is small; written in log p, the gradient is a difference of numbers near 1.
     lacking = jnp.max(logits, axis=-1, keepdims=True) - logits
     share = jnp.exp(-lacking)
     # The sum of the shares less the 1 of one of the largest, which would round the others away.
