@@ -37,11 +37,13 @@ class Data:
     dataset: str = "digits"
     """`digits` (scikit-learn's, embedded) or `npz:FILE` with the arrays train_images, train_labels and
     optionally test_images, test_labels, train_clean_labels."""
-    noise: Literal["none", "symmetric", "uniform", "pair"] = "none"
+    noise: Literal["none", "symmetric", "uniform", "pair", "asymmetric", "instance"] = "none"
     """What wrong labels to add: to another class (symmetric), to any class, the true one included
-    (uniform), to the next class (pair)."""
+    (uniform), to the next class (pair), by CIFAR-10's class map (asymmetric; of ten classes five change), to
+    a class that depends on what the example looks like (instance)."""
     noise_rate: float | None = None
-    """Fraction of training labels to change, 0 to 1; needed unless the noise is `none`."""
+    """Fraction of training labels to change, 0 to 1; needed unless the noise is `none`. Of asymmetric noise,
+    the fraction within the classes that change."""
     validation_fraction: float = 0.0
     """Fraction of the training examples held out, with the labels as given, for validation."""
     standardize: bool = False

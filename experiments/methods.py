@@ -82,6 +82,33 @@ def phuber_generalized_cross_entropy(
     return Method(stateless(_with(losses.phuber_generalized_cross_entropy, q=q, tau=tau)))
 
 
+def dal(
+    setting: Setting,
+    *,
+    q_start: Annotated[float, arg(help="exponent in the first epoch, > 0; published 0.6")] = 0.6,
+    q_end: Annotated[float, arg(help="exponent after the last epoch, > q_start; published 1.5")] = 1.5,
+    curve: Annotated[
+        Literal["linear", "cosine"], arg(help="how it grows from epoch to epoch; published linear")
+    ] = "linear",
+) -> Method:
+    """Dynamics-aware loss (Li et al. 2023): q grows while training, bootstrapping sets in above 1."""
+    loss = losses.dal(setting.epochs, setting.steps_per_epoch, q_start=q_start, q_end=q_end, curve=curve)
+    return Method(loss, measure=lambda state: dict(state.hyperparameters))
+
+
+def mae_logit_bias(
+    setting: Setting,
+    *,
+    target_probability: Annotated[
+        float, arg(help="mean probability of the label to start from; 0.146 gives the published biases")
+    ] = losses.MEAN_ABSOLUTE_ERROR_TARGET,
+) -> Method:
+    """Mean absolute error with a logit bias made for the number of classes (Staats et al. 2023)."""
+    epsilon = losses.logit_bias(setting.num_classes, target_probability=target_probability)
+    # Of few classes each has that probability anyway, and a negative bias would take it away.
+    return Method(stateless(losses.with_logit_bias(losses.mean_absolute_error, max(epsilon, 0.0))))
+
+
 def ogc(
     setting: Setting,
     *,
@@ -194,6 +221,8 @@ METHODS: tuple[Callable[..., Method], ...] = (
     generalized_cross_entropy,
     phuber_cross_entropy,
     phuber_generalized_cross_entropy,
+    dal,
+    mae_logit_bias,
     ogc,
 )
 

@@ -19,7 +19,21 @@ SIZES = np.bincount(LABELS, minlength=C)
 KEY = jax.random.key(0)
 MANY_KEYS = jax.random.split(jax.random.key(1), 300)
 RATE = 0.4
-MODELS = {"symmetric": noise.symmetric, "uniform": noise.uniform, "pair": noise.pair}
+FEATURES = np.random.default_rng(2).normal(size=(N, 4, 2)).astype(np.float32)
+
+
+def instance_dependent(key, labels, rate, *, num_classes, exact=True):
+    """With the argument order of the others, and as many features as labels."""
+    features = FEATURES[: len(labels)] if np.ndim(labels) else FEATURES
+    return noise.instance_dependent(key, features, labels, rate, num_classes=num_classes, exact=exact)
+
+
+MODELS = {
+    "symmetric": noise.symmetric,
+    "uniform": noise.uniform,
+    "pair": noise.pair,
+    "instance_dependent": instance_dependent,
+}
 
 
 def random_matrix(seed=0):
@@ -40,6 +54,7 @@ def counts(noisy, labels=LABELS, num_classes=C):
 ALL = {
     **{name: functools.partial(model, rate=RATE, num_classes=C) for name, model in MODELS.items()},
     "transition": functools.partial(noise.transition, matrix=MATRIX),
+    "asymmetric": functools.partial(noise.asymmetric, rate=RATE, class_map=noise.CIFAR10_MAP),
 }
 
 
@@ -57,7 +72,7 @@ def assert_chi_square(observed, expected, freedom):
 # --- how many change --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", [noise.symmetric, noise.pair])
+@pytest.mark.parametrize("model", [noise.symmetric, noise.pair, instance_dependent])
 @pytest.mark.parametrize(
     "rate",
     # 0.0005 * 1000 = 1/2 and 0.0015 * 1000 = 3/2 round to even; 0.5015 * 1000 is just below 501.5 in float64
@@ -73,6 +88,8 @@ def test_exact_count(model, rate):
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("name", MODELS)
 def test_rate_zero_changes_nothing(name, exact):
+    if name == "instance_dependent" and not exact:
+        pytest.skip("flip rates spread around 0, half of them cut off")
     noisy = MODELS[name](KEY, LABELS, 0.0, num_classes=C, exact=exact)
     np.testing.assert_array_equal(noisy.labels, LABELS)
     assert noisy.rate == 0
@@ -186,6 +203,165 @@ def test_row_that_sums_to_less_than_one_by_rounding_stays_in_range():
     matrix = np.array([[1 - 1e-5, 0], [0, 1]])
     noisy = noise.transition(KEY, np.zeros(100_000, int), matrix)
     assert noisy.rate == 0
+
+
+# --- by class map -----------------------------------------------------------------------------------------
+
+
+def test_asymmetric_moves_that_share_of_each_class_that_moves():
+    identity, to = np.eye(C), np.eye(C)[list(noise.CIFAR10_MAP)]
+    for rate in (0.0, 0.2, 0.4, 1.0):
+        got = counts(noise.asymmetric(KEY, LABELS, rate, noise.CIFAR10_MAP).labels)
+        expected = SIZES[:, None] * ((1 - rate) * identity + rate * to)
+        assert np.max(np.abs(got - expected)) <= 0.5
+        np.testing.assert_array_equal(got.sum(axis=1), SIZES)
+
+
+def test_asymmetric_unless_exact_moves_each_label_independently():
+    moves = np.array(noise.CIFAR10_MAP) != np.arange(C)
+    changed = np.sum(over_keys("asymmetric", False) != LABELS, axis=1)
+    n, keys = SIZES[moves].sum(), len(MANY_KEYS)
+    assert abs(changed.mean() - n * RATE) < 5 * np.sqrt(n * RATE * (1 - RATE) / keys)
+    assert abs(changed.var() / (n * RATE * (1 - RATE)) - 1) < 5 * np.sqrt(2 / keys)
+    assert np.ptp(np.sum(over_keys("asymmetric", True) != LABELS, axis=1)) == 0
+
+
+def test_cifar10_map_by_name():
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    mapped = {a: names[b] for a, b in zip(names, noise.CIFAR10_MAP, strict=True) if a != names[b]}
+    assert mapped == {
+        "truck": "automobile",
+        "bird": "airplane",
+        "deer": "horse",
+        "cat": "dog",
+        "dog": "cat",
+    }
+
+
+# The data set's own table, in its order; fine labels are numbered by alphabet.
+SUPERCLASSES = """
+aquatic mammals: beaver, dolphin, otter, seal, whale
+fish: aquarium fish, flatfish, ray, shark, trout
+flowers: orchid, poppy, rose, sunflower, tulip
+food containers: bottle, bowl, can, cup, plate
+fruit and vegetables: apple, mushroom, orange, pear, sweet pepper
+household electrical devices: clock, keyboard, lamp, telephone, television
+household furniture: bed, chair, couch, table, wardrobe
+insects: bee, beetle, butterfly, caterpillar, cockroach
+large carnivores: bear, leopard, lion, tiger, wolf
+large man-made outdoor things: bridge, castle, house, road, skyscraper
+large natural outdoor scenes: cloud, forest, mountain, plain, sea
+large omnivores and herbivores: camel, cattle, chimpanzee, elephant, kangaroo
+medium-sized mammals: fox, porcupine, possum, raccoon, skunk
+non-insect invertebrates: crab, lobster, snail, spider, worm
+people: baby, boy, girl, man, woman
+reptiles: crocodile, dinosaur, lizard, snake, turtle
+small mammals: hamster, mouse, rabbit, shrew, squirrel
+trees: maple tree, oak tree, palm tree, pine tree, willow tree
+vehicles 1: bicycle, bus, motorcycle, pickup truck, train
+vehicles 2: lawn mower, rocket, streetcar, tank, tractor
+"""
+
+
+def test_cifar100_maps_by_name():
+    members = [line.split(": ")[1].split(", ") for line in SUPERCLASSES.strip().splitlines()]
+    names = sorted(name for group in members for name in group)
+    expected = {a: b for group in members for a, b in zip(group, [*group[1:], group[0]], strict=True)}
+    mapped = {a: names[b] for a, b in zip(names, noise.CIFAR100_SUPERCLASS_MAP, strict=True)}
+    assert mapped == expected
+    labels = np.arange(100)
+    got = noise.asymmetric(KEY, labels, 1.0, noise.CIFAR100_NEXT_MAP).labels
+    np.testing.assert_array_equal(got, (labels + 1) % 100)
+
+
+@pytest.mark.parametrize(
+    ("class_map", "rate", "error", "message"),
+    [
+        ([0, 1, 3], 0.5, ValueError, r"class_map must be in \[0, 3\), got 3 at index 2"),
+        ([0, -1, 0], 0.5, ValueError, r"class_map must be in \[0, 3\), got -1 at index 1"),
+        ([0.0, 1.0], 0.5, TypeError, "class_map must be integer class indices, got float64"),
+        ([0], 0.5, ValueError, r"class_map of shape \[C\] with C >= 2, got \(1,\)"),
+        (np.eye(2, dtype=int), 0.5, ValueError, r"class_map of shape \[C\] with C >= 2, got \(2, 2\)"),
+        ([1, 0], 0.5, ValueError, r"labels must be in \[0, 2\), got 2 at index 1"),
+        ([1, 0, 2], 1.5, ValueError, r"rate must be in \[0.0, 1.0\], got 1.5"),
+    ],
+)
+def test_bad_class_map(class_map, rate, error, message):
+    with pytest.raises(error, match=message):
+        noise.asymmetric(KEY, GOOD, rate, class_map)
+
+
+# --- by instance ------------------------------------------------------------------------------------------
+
+
+def test_instance_dependent_never_draws_the_true_class():
+    everything = instance_dependent(KEY, LABELS, 1.0, num_classes=C)
+    assert np.all(np.asarray(everything.labels) != LABELS)
+    two = instance_dependent(KEY, LABELS % 2, 1.0, num_classes=2)
+    np.testing.assert_array_equal(two.labels, 1 - LABELS % 2)
+
+
+def test_wrong_class_is_drawn_from_the_softmax_of_the_projected_features():
+    # The projections, read off unit vectors: the same key draws them for any features and labels.
+    key, unit = jax.random.split(KEY, 4)[2], np.eye(8, dtype=np.float32)
+    project = jax.jit(noise._project, static_argnums=3)
+    projections = [project(key, unit, np.full(8, label, np.int32), C) for label in range(C)]
+    assert stats.kstest(np.ravel(projections), stats.norm.cdf).pvalue > 1e-6
+    # One image, many times, with label 0 or 1.
+    n = 40_000
+    features = np.broadcast_to(FEATURES[0], (n, 4, 2))
+    labels = np.repeat([0, 1], n // 2)
+    drawn = noise.instance_dependent(KEY, features, labels, 1.0, num_classes=C).labels
+    for label in (0, 1):
+        scores = FEATURES[0].ravel().astype(np.float64) @ np.asarray(projections[label], np.float64)
+        p = np.where(np.arange(C) == label, 0, np.exp(scores))
+        got = np.bincount(np.asarray(drawn)[labels == label], minlength=C)
+        others = np.arange(C) != label
+        assert_chi_square(got[others], (n / 2 * p / p.sum())[others], C - 2)
+
+
+def test_similar_examples_get_similar_wrong_labels():
+    # Long features leave nothing to chance but the projections.
+    features = np.repeat(100 * FEATURES[:50], 20, axis=0)
+    drawn = noise.instance_dependent(KEY, features, np.zeros(N, int), 1.0, num_classes=C).labels
+    groups = np.asarray(drawn).reshape(50, 20)
+    assert np.mean(groups == groups[:, :1]) > 0.95
+    assert len(np.unique(groups[:, 0])) > 3
+
+
+def test_flip_rates_are_of_a_truncated_normal():
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, None, None))
+    def realised(key, rate, spread):
+        return noise.instance_dependent(
+            key, FEATURES, LABELS, rate, num_classes=C, spread=spread, exact=False
+        ).rate
+
+    for rate, spread in ((0.0, 0.1), (0.4, 0.1), (0.95, 0.3)):
+        found = np.asarray(realised(MANY_KEYS[:50], rate, spread))
+        p = stats.truncnorm(-rate / spread, (1 - rate) / spread, loc=rate, scale=spread).mean()
+        assert abs(found.mean() - p) < 5 * np.sqrt(p * (1 - p) / (N * len(found)))
+
+
+@pytest.mark.parametrize(
+    ("features", "options", "error", "message"),
+    [
+        (
+            np.zeros((3, 2), np.uint8),
+            {},
+            TypeError,
+            "features must be floating, got uint8",
+        ),
+        (np.zeros((4, 2)), {}, ValueError, r"features of shape \[3, ...\], as many as labels, got \(4, 2\)"),
+        (np.zeros(3), {}, ValueError, r"features of shape \[3, ...\], as many as labels, got \(3,\)"),
+        (np.zeros((3, 0)), {}, ValueError, r"features of shape \[3, ...\]"),
+        (np.full((3, 2), np.nan), {}, ValueError, "features must be finite"),
+        (np.zeros((3, 2)), {"spread": 0.0}, ValueError, r"spread must be in \(0.0, inf\)"),
+    ],
+)
+def test_bad_features(features, options, error, message):
+    with pytest.raises(error, match=message):
+        noise.instance_dependent(KEY, features, GOOD, 0.5, num_classes=3, **options)
 
 
 # --- for the record ---------------------------------------------------------------------------------------

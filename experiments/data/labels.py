@@ -1,5 +1,7 @@
 """The training labels of each seed: corrupted with a key of its own, with a record of what was drawn."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config import Data
-from experiments.data.sources import Dataset
+from experiments.data.sources import Dataset, Images
 from experiments.errors import UserError
 from noisy_optax import noise
 
@@ -39,11 +41,9 @@ def corrupt(data: Data, dataset: Dataset, keys: jax.Array) -> GivenLabels:
                 f"{data.dataset} has wrong labels of its own (train_labels differ from train_clean_labels); "
                 f"use --noise none"
             )
-        model = {"symmetric": noise.symmetric, "uniform": noise.uniform, "pair": noise.pair}[data.noise]
+        model = _noise_model(data, dataset)
         clean = labels
-        given = np.stack(
-            [model(key, labels, data.noise_rate, num_classes=num_classes).labels for key in keys]
-        )
+        given = np.stack([model(key, labels, data.noise_rate).labels for key in keys])
     if clean is None:
         return GivenLabels(given, None, None, None)
     records = [noise.realised(clean, one_seed, num_classes) for one_seed in given]
@@ -53,3 +53,29 @@ def corrupt(data: Data, dataset: Dataset, keys: jax.Array) -> GivenLabels:
         rate=np.stack([record.rate for record in records]),
         matrix=np.stack([record.matrix for record in records]),
     )
+
+
+def _noise_model(data: Data, dataset: Dataset) -> Callable[..., noise.NoisyLabels]:
+    """The configured noise as a function of key, labels and rate."""
+    num_classes = dataset.num_classes
+    if data.noise == "asymmetric":
+        if num_classes != len(noise.CIFAR10_MAP):
+            raise UserError(
+                f"--noise asymmetric uses CIFAR-10's class map; expected {len(noise.CIFAR10_MAP)} classes, "
+                f"{data.dataset} has {num_classes}"
+            )
+        return functools.partial(noise.asymmetric, class_map=noise.CIFAR10_MAP)
+    if data.noise == "instance":
+        features = _features(dataset.train_images)
+        return lambda key, labels, rate: noise.instance_dependent(
+            key, features, labels, rate, num_classes=num_classes
+        )
+    models = {"symmetric": noise.symmetric, "uniform": noise.uniform, "pair": noise.pair}
+    return functools.partial(models[data.noise], num_classes=num_classes)
+
+
+def _features(images: Images) -> NDArray[np.float32]:
+    """Images flattened and scaled to [0, 1]: bytes by 255, numbers by the range that they span."""
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    low, high = (0.0, 255.0) if images.dtype == np.uint8 else (float(flat.min()), float(flat.max()))
+    return (flat - np.float32(low)) / np.float32(high - low or 1.0)

@@ -6,6 +6,7 @@ from experiments.config import Data
 from experiments.data import sources
 from experiments.data.labels import corrupt
 from experiments.errors import UserError
+from noisy_optax import noise
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 
@@ -41,3 +42,31 @@ def test_noise_is_not_added_to_labels_that_are_wrong_already(digits):
     noisy = digits._replace(train_labels=(digits.train_labels + 1) % 10)
     with pytest.raises(UserError, match=r"has wrong labels of its own .*; use --noise none"):
         corrupt(Data(noise="pair", noise_rate=0.1), noisy, KEYS)
+
+
+def test_asymmetric_noise_is_cifar10s(digits):
+    labels = corrupt(Data(noise="asymmetric", noise_rate=0.4), digits, KEYS)
+    moves = np.array(noise.CIFAR10_MAP) != np.arange(10)
+    expected = np.where(moves, 0.4, 0.0)
+    found = labels.matrix[:, np.arange(10), noise.CIFAR10_MAP] * moves
+    np.testing.assert_allclose(found, np.tile(expected, (3, 1)), atol=0.005)
+
+
+def test_asymmetric_noise_needs_ten_classes(digits):
+    with pytest.raises(UserError, match="expected 10 classes, digits has 9"):
+        corrupt(Data(noise="asymmetric", noise_rate=0.4), digits._replace(num_classes=9), KEYS)
+
+
+def test_instance_dependent_noise_sees_the_images_scaled_to_one(digits):
+    data = Data(noise="instance", noise_rate=0.4)
+    labels = corrupt(data, digits, KEYS)
+    assert np.sum(labels.given != digits.train_labels, axis=1).tolist() == [round(0.4 * 1347)] * 3
+    # Pixels of digits are in [0, 1] as they are, and all of that range is used.
+    flat = digits.train_images.reshape(-1, 64)
+    expected = noise.instance_dependent(KEYS[1], flat, digits.train_labels, 0.4, num_classes=10)
+    np.testing.assert_array_equal(labels.given[1], expected.labels)
+    for images in (digits.train_images * 7 - 3, np.round(digits.train_images * 255).astype(np.uint8)):
+        same = corrupt(data, digits._replace(train_images=images), KEYS).given
+        assert np.mean(same == labels.given) > 0.99
+    blank = digits._replace(train_images=np.ones_like(digits.train_images))
+    assert corrupt(data, blank, KEYS).given.max() < 10

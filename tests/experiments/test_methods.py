@@ -35,6 +35,25 @@ def test_hyperparameters_arrive():
     np.testing.assert_array_equal(loss.value(loss.init(), logits, labels), expected)
 
 
+def test_dal_follows_the_epochs_of_the_run_and_reports_its_schedules():
+    method = methods.build({"dal": {"q_start": 0.5, "q_end": 1.5}}, SETTING)
+    logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1])
+    state, measured = method.loss.init(), []
+    for _ in range(SETTING.epochs * SETTING.steps_per_epoch + 1):
+        state = method.loss.update(state, logits, labels)
+        measured.append({name: float(value) for name, value in method.measure(state).items()})
+    assert measured[4::5] == [{"q": 0.5, "bootstrap_weight": 0.0}, {"q": 1.0, "bootstrap_weight": 0.0}]
+    assert measured[-1] == {"q": 1.5, "bootstrap_weight": 1.0}
+
+
+@pytest.mark.parametrize(("num_classes", "epsilon"), [(3, 0.0), (10, losses.logit_bias(10))])
+def test_logit_bias_is_that_of_the_number_of_classes_and_never_negative(num_classes, epsilon):
+    loss = methods.build({"mae_logit_bias": {}}, SETTING._replace(num_classes=num_classes)).loss
+    p = np.exp(epsilon) / (np.exp(epsilon) + num_classes - 1)
+    value = loss.value(loss.init(), jnp.zeros((1, num_classes)), jnp.array([2]))
+    np.testing.assert_allclose(value, 1 - p, rtol=1e-6)
+
+
 def test_flags_are_the_keyword_arguments_with_their_defaults():
     flags = methods.flags_of(methods.phuber_generalized_cross_entropy)
     assert (flags().q, flags().tau) == (0.7, 10.0)

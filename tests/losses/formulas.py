@@ -68,3 +68,54 @@ def focal(gamma):
         return gamma * complement ** (gamma - 1) * np.exp(log_p) * log_p - complement**gamma
 
     return Formula(value, derivative)
+
+
+def bounded_ce(beta):
+    def value(log_p):
+        return -np.logaddexp(np.log(beta), np.log1p(-beta) + log_p)
+
+    def exact_near_one(log_p):
+        return np.where(log_p > -0.5, -np.log1p((1 - beta) * np.expm1(log_p)), value(log_p))
+
+    return Formula(exact_near_one, lambda log_p: -np.exp(np.log1p(-beta) + log_p + value(log_p)))
+
+
+class Biased(NamedTuple):
+    """A formula with `epsilon` added to the label's logit."""
+
+    base: Formula
+    epsilon: float
+
+    def evaluate(self, logits, labels):
+        is_label = np.arange(np.shape(logits)[1]) == np.asarray(labels)[:, None]
+        return self.base.evaluate(np.asarray(logits, np.float64) + self.epsilon * is_label, labels)
+
+
+class DynamicsAware(NamedTuple):
+    """(1 - p^q) / q, and the entropy times bootstrap_weight / (q log C)."""
+
+    q: float
+    bootstrap_weight: float
+    # Added to p within the logarithm by the published code.
+    added: float = 0.0
+
+    def evaluate(self, logits, labels):
+        value, gradient = gce(self.q).evaluate(logits, labels)
+        entropy, entropy_gradient = shannon(logits, self.added)
+        weight = self.bootstrap_weight / (self.q * np.log(np.shape(logits)[1]))
+        return value + weight * entropy, gradient + weight * entropy_gradient
+
+
+def shannon(logits, added=0.0):
+    """-sum_k p_k log(p_k + added) and its gradient."""
+    logits = np.asarray(logits, np.float64)
+    top = np.argmax(logits, axis=1)
+    log_top, _ = log_probability(logits, top)
+    log_p = logits - logits[np.arange(len(top)), top][:, None] + log_top[:, None]
+    p = np.exp(log_p)
+    log_p = np.where(p > 0, log_p if added == 0 else np.log(p + added), 0)
+    entropy = -np.sum(p * log_p, axis=1)
+    if added == 0:
+        return entropy, -p * (log_p + entropy[:, None])
+    slope = -log_p - p / (p + added)
+    return entropy, p * (slope - np.sum(p * slope, axis=1, keepdims=True))

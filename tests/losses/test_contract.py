@@ -18,7 +18,10 @@ from tests.losses.formulas import (
     BRIER,
     CROSS_ENTROPY,
     MEAN_ABSOLUTE_ERROR,
+    Biased,
+    DynamicsAware,
     Formula,
+    bounded_ce,
     focal,
     gce,
     phuber_ce,
@@ -30,13 +33,15 @@ class Case(NamedTuple):
     name: str
     # Without arguments, since making some losses solves for a threshold, which takes a second.
     make: Callable
-    formula: Formula
+    formula: Formula | Biased | DynamicsAware
     # The value at p = 0, None if it is infinite.
     bound: float | None
     # The constant that the loss sums to over all labels, as a function of C.
     symmetric: Callable | None = None
     # Whether value and gradient keep their relative precision as p approaches 1.
     precise_near_one: bool = True
+    # If not, the value at p = 0 and the number of classes are the formula's business too.
+    of_p_alone: bool = True
 
 
 def bind(loss, **hyper):
@@ -68,6 +73,22 @@ LOSSES = [
         BRIER,
         1.0,
         precise_near_one=False,
+    ),
+    Case("bounded_cross_entropy", bind(losses.bounded_cross_entropy, beta=0.1), bounded_ce(0.1), np.log(10)),
+    Case("bounded_cross_entropy_0", bind(losses.bounded_cross_entropy, beta=0), CROSS_ENTROPY, None),
+    Case(
+        "with_logit_bias",
+        lambda: losses.with_logit_bias(losses.mean_absolute_error, 2.0),
+        Biased(MEAN_ABSOLUTE_ERROR, 2.0),
+        1.0,
+    ),
+    Case("dynamics_aware_0", bind(losses.dynamics_aware, q=1.3), gce(1.3), 1 / 1.3),
+    Case(
+        "dynamics_aware",
+        bind(losses.dynamics_aware, q=1.2, bootstrap_weight=0.5),
+        DynamicsAware(1.2, 0.5),
+        1.5 / 1.2,
+        of_p_alone=False,
     ),
 ]
 
@@ -198,7 +219,11 @@ def test_class_at_minus_inf_is_as_if_it_were_not_there(loss):
     impossible = np.array([-np.inf, *LOGITS[0, 1:]], np.float32) * np.ones((B, 1), np.float32)
     labels = np.array([1, 2, 3, 4, 1, 2, 3, 4], np.int32)
     value, gradient = loss.value_and_gradient(impossible, labels)
-    expected, expected_gradient = loss.case.formula.evaluate(impossible[:, 1:], labels - 1)
+    if loss.case.of_p_alone:
+        expected, expected_gradient = loss.case.formula.evaluate(impossible[:, 1:], labels - 1)
+    else:
+        expected, expected_gradient = loss.case.formula.evaluate(impossible, labels)
+        expected_gradient = expected_gradient[:, 1:]
     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradient[:, 1:], expected_gradient, rtol=1e-5, atol=1e-6)
 
@@ -214,7 +239,12 @@ def test_label_that_is_alone_costs_nothing(loss, num_classes):
 
 def test_value_at_impossible_label(loss):
     value, gradient = loss.value_and_gradient(with_label_logit(-np.inf), LABELS)
-    if loss.case.bound is None:
+    if not loss.case.of_p_alone:
+        expected, expected_gradient = loss.case.formula.evaluate(with_label_logit(-1e5), LABELS)
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(gradient[is_label(LABELS)], 0)
+    elif loss.case.bound is None:
         assert np.all(np.isnan(value))
     else:
         np.testing.assert_allclose(value, loss.case.bound, rtol=1e-6)

@@ -16,6 +16,7 @@ PHUBER_CE, PHUBER_GCE = losses.phuber_cross_entropy, losses.phuber_generalized_c
 LOGITS = (3 * np.random.default_rng(2).normal(size=(8, 5))).astype(np.float32)
 LABELS = np.array([0, 1, 2, 3, 4, 0, 2, 4], np.int32)
 NAN, INF = float("nan"), float("inf")
+BOUNDED, DYNAMICS_AWARE = losses.bounded_cross_entropy, losses.dynamics_aware
 
 
 def clip_slope(logits, labels, *, tau):
@@ -32,6 +33,9 @@ RANGES = [
     (PHUBER_CE, "tau", "(1.0, inf)", [1, 1.0, 0.5, 0, -2.0, NAN, INF, np.float64(0.9), np.array([2.0, 1.0])]),
     (PHUBER_GCE, "q", "(0.0, 1.0)", [0, 1, 1.0, -0.1, 1.5, NAN, INF, np.float32(1)]),
     (PHUBER_GCE, "tau", "(1.0, inf)", [1, 1.0, 0.5, -2, NAN, INF]),
+    (BOUNDED, "beta", "[0.0, 1.0)", [-0.1, 1, 1.0, 2, NAN, INF]),
+    (DYNAMICS_AWARE, "q", "(0.0, inf)", [0, -0.1, NAN, INF, np.array([0.5, 0.0])]),
+    (DYNAMICS_AWARE, "bootstrap_weight", "[0.0, inf)", [-0.1, NAN, INF]),
     (clip_slope, "tau", "(0.0, inf)", [0, 0.0, -1, NAN, INF, np.float32(0), np.array([1.0, 0.0])]),
 ]
 
@@ -62,6 +66,8 @@ def test_not_a_number(loss, name, bad):
         (PHUBER_CE, {"tau": 10**6}),
         (PHUBER_GCE, {"q": 0.999, "tau": np.array(1.001)}),
         (GCE, {"q": np.float16(0.5)}),
+        (BOUNDED, {"beta": 0}),
+        (DYNAMICS_AWARE, {"q": 5, "bootstrap_weight": 0}),
     ],
 )
 def test_ends_of_the_range_and_numpy_numbers_are_accepted(loss, hyper):
@@ -88,6 +94,18 @@ TRACED = {
         "tau",
         [1.5, 4.0, 20.0],
         lambda log_p, tau: np.maximum(tau**-2 - np.exp(log_p), 0),
+    ),
+    "dynamics_aware q": (
+        DYNAMICS_AWARE,
+        "q",
+        [0.2, 1.0, 1.5],
+        lambda log_p, q: -np.exp(q * log_p) * log_p / q - (1 - np.exp(q * log_p)) / q**2,
+    ),
+    "bounded_cross_entropy beta": (
+        BOUNDED,
+        "beta",
+        [0.01, 0.5, 0.9],
+        lambda log_p, beta: np.expm1(log_p) / (beta + (1 - beta) * np.exp(log_p)),
     ),
     "clip_slope tau": (
         clip_slope,
@@ -134,6 +152,11 @@ def test_phuber_gce_is_differentiable_in_q():
         (PHUBER_GCE, {"q": 0.5, "tau": 1e15}, formulas.gce(0.5)),
         (PHUBER_GCE, {"q": 1e-9, "tau": 3.0}, formulas.phuber_ce(3.0)),
         (PHUBER_GCE, {"q": 0.999999, "tau": 1.5}, formulas.MEAN_ABSOLUTE_ERROR),
+        (BOUNDED, {"beta": 0.0}, formulas.CROSS_ENTROPY),
+        (BOUNDED, {"beta": 1e-30}, formulas.CROSS_ENTROPY),
+        (DYNAMICS_AWARE, {"q": 1e-9}, formulas.CROSS_ENTROPY),
+        (DYNAMICS_AWARE, {"q": 0.7}, formulas.gce(0.7)),
+        (DYNAMICS_AWARE, {"q": 1.0}, formulas.MEAN_ABSOLUTE_ERROR),
     ],
 )
 def test_limits(loss, hyper, limit):
@@ -160,6 +183,11 @@ def test_limits(loss, hyper, limit):
         (PHUBER_CE, {}, np.log(5)),
         (PHUBER_GCE, {"q": 0.5, "tau": 2.0}, 2 * (1 - 1 / 2) + 2 * (1 / 4 - 1 / 5)),
         (PHUBER_GCE, {}, (1 - 5**-0.7) / 0.7),
+        (BOUNDED, {"beta": 0.5}, -np.log(0.6)),
+        (BOUNDED, {}, -np.log(0.1 + 0.9 / 5)),
+        # Equal probabilities have the entropy log C.
+        (DYNAMICS_AWARE, {"q": 2.0, "bootstrap_weight": 0.5}, (1 - 1 / 25) / 2 + 0.5 / 2),
+        (DYNAMICS_AWARE, {}, (1 - 5**-0.6) / 0.6),
     ],
 )
 def test_by_hand_at_equal_logits(loss, hyper, expected):
