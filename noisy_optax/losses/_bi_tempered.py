@@ -53,13 +53,13 @@ def bi_tempered(
     """
     check_range("t1", t1, at_least=0.0, at_most=1.0)
     check_range("t2", t2, at_least=1.0)
-    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
     t1, t2 = jnp.asarray(t1, z.dtype), jnp.asarray(t2, z.dtype)
-    log_p = _tempered_log_probabilities(z, is_label, t2 - 1)
+    log_p = _tempered_log_probabilities(z, t2 - 1)
     complement = -_label.expm1(_label.at_label(log_p, is_label))
     others = _label.over_others(jnp.exp((2 - t1) * log_p), is_label) / (2 - t1)
     divergence = _divergence_at_label(_label.at_label(log_p, is_label), complement, t1)
-    return _label.finish(divergence + others, where)
+    return _label.finish(divergence + others + undefined, where)
 
 
 # Newton's method below took at most 8 steps for t2 up to 50, 1000 classes and logits up to 1e4.
@@ -69,17 +69,14 @@ SERIES_TERMS = 14
 
 
 def _tempered_log_probabilities(
-    z: Float[Array, "... classes"], is_label: Bool[Array, "... classes"], s: Float[Array, "..."]
+    z: Float[Array, "... classes"], s: Float[Array, ""]
 ) -> Float[Array, "... classes"]:
-    """log exp_t(z - lambda) for t = 1 + s; NaN, gradient included, where there is no finite answer."""
-    is_top = jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=jnp.bool_)
-    top = _label.at_label(z, is_top)[..., None]
-    defined = jnp.any(is_label, axis=-1, keepdims=True) & jnp.isfinite(top)
+    """log exp_t(z - lambda) for t = 1 + s."""
     possible = z != -jnp.inf
-    distance = jnp.where(possible, top - z, jnp.zeros_like(z))
+    is_top, distance = _label.distance_below_top(z)
+    distance = jnp.where(possible, distance, jnp.zeros_like(z))
     excess = _normaliser(distance, s, possible, is_top)
-    log_p = jnp.where(possible, _log_exp(excess[..., None] + distance, s), -jnp.inf)
-    return log_p * jnp.where(defined, 1.0, jnp.nan).astype(z.dtype)
+    return jnp.where(possible, _log_exp(excess[..., None] + distance, s), -jnp.inf)
 
 
 def _log_exp(x: Float[Array, "..."], s: Float[Array, ""]) -> Float[Array, "..."]:

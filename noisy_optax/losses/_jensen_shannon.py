@@ -50,7 +50,8 @@ def jensen_shannon(
     check_range("weight", weight, above=0.0, below=1.0)
     log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
     w = jnp.asarray(weight, log_odds.dtype)
-    log_p = jnp.maximum(_label.log_probability(log_odds), jnp.finfo(log_odds.dtype).min)
+    # p log p is 0 long before; -inf would make it NaN.
+    log_p = jnp.maximum(_label.log_probability(log_odds), -1e5)
     p, complement = jnp.exp(log_p), jnp.exp(_label.log_complement(log_odds))
     mixture = p + w * complement
     # -m log m + (1 - w) p log p, the second time with log m = log p + log(1 + w (1 - p) / p): the first

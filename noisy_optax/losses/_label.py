@@ -130,23 +130,45 @@ def over_others(
     return jnp.sum(jnp.where(is_label, jnp.zeros_like(values), values), axis=-1)
 
 
+def prepare_all_classes(
+    logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
+) -> tuple[Float[Array, "... classes"], Bool[Array, "... classes"], Float[Array, "..."]]:
+    """`prepare` for losses that look at every class.
+
+    Returns:
+      Logits and mask as of `prepare`, but zeros for examples without a label or with NaN, `+inf` or nothing
+      but `-inf` logits; and what to add to the losses: NaN, gradient included, for these, 0 for others.
+      (A NaN from the start can get lost: compiled for a CPU, its exponential is now and then a number.)
+    """
+    z, is_label = prepare(logits, labels, axis=axis, where=where)
+    defined = jnp.any(is_label, axis=-1) & jnp.all(z < jnp.inf, axis=-1) & jnp.any(z > -jnp.inf, axis=-1)
+    zeros = jnp.zeros_like(z)
+    bad = jnp.sum(jnp.where(defined[..., None], zeros, z), axis=-1)
+    nothing_or_nan = bad * jnp.where(defined, 0.0, jnp.nan).astype(z.dtype)
+    return jnp.where(defined[..., None], z, zeros), is_label, nothing_or_nan
+
+
 def class_log_probabilities(
-    z: Float[Array, "... classes"], is_label: Bool[Array, "... classes"]
+    z: Float[Array, "... classes"],
 ) -> tuple[Float[Array, "... classes"], Float[Array, "... classes"]]:
-    """log p and log(1 - p) of every class, exact to rounding for p near 0 and near 1.
+    """log p and log(1 - p) of every class, exact to rounding for p near 0 and near 1, gradients included.
 
     `log_softmax` rounds both for the class whose p is near 1; here they come from that class's log-odds.
-    NaN, gradient included, for examples without a label or with NaN, `+inf` or nothing but `-inf` logits.
     """
-    is_top = jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=jnp.bool_)
+    is_top, below_top = distance_below_top(z)
     top_log_odds = log_odds(z, is_top)[..., None]
-    top = at_label(z, is_top)[..., None]
-    defined = jnp.any(is_label, axis=-1, keepdims=True) & jnp.isfinite(top)
-    log_p = (z - top) + log_probability(top_log_odds)
-    log_p = log_p * jnp.where(defined, 1.0, jnp.nan).astype(z.dtype)
+    log_p = log_probability(top_log_odds) - below_top
     # p is at most 1/2 in the other classes; at the top one 1 - p may be 0, with an infinite derivative.
-    below_top = jnp.where(is_top, -jnp.ones_like(log_p), log_p)
-    return log_p, jnp.where(is_top, log_complement(top_log_odds), jnp.log1p(-jnp.exp(below_top)))
+    of_others = jnp.where(is_top, -jnp.ones_like(log_p), log_p)
+    return log_p, jnp.where(is_top, log_complement(top_log_odds), jnp.log1p(-jnp.exp(of_others)))
+
+
+def distance_below_top(
+    z: Float[Array, "... classes"],
+) -> tuple[Bool[Array, "... classes"], Float[Array, "... classes"]]:
+    """A mask of the largest logit, and how far the others are below it, the rounding of z - z left out."""
+    is_top = jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=jnp.bool_)
+    return is_top, jnp.where(is_top, jnp.zeros_like(z), at_label(z, is_top)[..., None] - z)
 
 
 def log_probability(log_odds: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
@@ -47,8 +47,8 @@ def sparsity(
     Array([2.], dtype=float32)
     """
     check_range("q", q, above=0.0, at_most=1.0)
-    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
-    return _label.finish(_power_sum(z, is_label, q), where)
+    z, _, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    return _label.finish(_power_sum(z, q) + undefined, where)
 
 
 def cross_entropy_with_sparse_regularization(
@@ -99,11 +99,11 @@ def cross_entropy_with_sparse_regularization(
     check_range("weight", weight, at_least=0.0)
     check_range("temperature", temperature, above=0.0)
     check_range("q", q, above=0.0, at_most=1.0)
-    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
     length = jax.lax.rsqrt(jnp.maximum(_squared_norm(z), 1e-24))
     z = _rescale(z, length / jnp.asarray(temperature, z.dtype))
-    penalty = jnp.asarray(weight, z.dtype) * _power_sum(z, is_label, q)
-    return _label.finish(penalty - _label.log_probability(_label.log_odds(z, is_label)), where)
+    penalty = jnp.asarray(weight, z.dtype) * _power_sum(z, q)
+    return _label.finish(penalty - _label.log_probability(_label.log_odds(z, is_label)) + undefined, where)
 
 
 def logit_clip_cross_entropy(
@@ -146,18 +146,16 @@ def logit_clip_cross_entropy(
     Array([0.798..., 0.798...], dtype=float32)
     """
     check_range("tau", tau, above=0.0)
-    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
     tau, squared_norm = jnp.asarray(tau, z.dtype), _squared_norm(z)
     clipped = squared_norm > tau**2
     shrink = tau * jax.lax.rsqrt(jnp.where(clipped, squared_norm, tau**2))
     z = _rescale(z, jnp.where(clipped, shrink, jnp.ones_like(shrink)))
-    return _label.finish(-_label.log_probability(_label.log_odds(z, is_label)), where)
+    return _label.finish(-_label.log_probability(_label.log_odds(z, is_label)) + undefined, where)
 
 
-def _power_sum(
-    z: Float[Array, "... classes"], is_label: Bool[Array, "... classes"], q: ArrayLike
-) -> Float[Array, "..."]:
-    log_p, _ = _label.class_log_probabilities(z, is_label)
+def _power_sum(z: Float[Array, "... classes"], q: ArrayLike) -> Float[Array, "..."]:
+    log_p, _ = _label.class_log_probabilities(z)
     return jnp.sum(jnp.exp(jnp.asarray(q, z.dtype) * log_p), axis=-1)
 
 

@@ -43,9 +43,9 @@ def normalized_cross_entropy(
     >>> nox.losses.normalized_cross_entropy(logits, labels).round(3) # 0.127 and 2.127 over 2.254
     Array([0.056..., 0.944...], dtype=float32)
     """
-    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
-    log_p, _ = _label.class_log_probabilities(z, is_label)
-    return _label.finish(_share_of_label(-log_p, is_label), where)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    log_p, _ = _label.class_log_probabilities(z)
+    return _label.finish(_share_of_label(-log_p, is_label) + undefined, where)
 
 
 def normalized_focal(
@@ -88,9 +88,9 @@ def normalized_focal(
     Array([0.008..., 0.992...], dtype=float32)
     """
     check_range("gamma", gamma, at_least=0.0)
-    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
-    focal = _focal_of_classes(*_label.class_log_probabilities(z, is_label), gamma)
-    return _label.finish(_share_of_label(focal, is_label), where)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    focal = _focal_of_classes(*_label.class_log_probabilities(z), gamma)
+    return _label.finish(_share_of_label(focal, is_label) + undefined, where)
 
 
 def normalized_negative_cross_entropy(
@@ -135,10 +135,10 @@ def normalized_negative_cross_entropy(
     Array([0.467..., 0.533...], dtype=float32)
     """
     check_range("min_probability", min_probability, above=0.0, below=1.0)
-    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
-    log_p, _ = _label.class_log_probabilities(z, is_label)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    log_p, _ = _label.class_log_probabilities(z)
     largest = -jnp.log(jnp.asarray(min_probability, z.dtype))
-    return _label.finish(_share_of_others(largest + log_p, is_label), where)
+    return _label.finish(_share_of_others(largest + log_p, is_label) + undefined, where)
 
 
 def normalized_negative_focal(
@@ -185,11 +185,11 @@ def normalized_negative_focal(
     """
     check_range("gamma", gamma, at_least=0.0)
     check_range("min_probability", min_probability, above=0.0, below=1.0)
-    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
-    focal = _focal_of_classes(*_label.class_log_probabilities(z, is_label), gamma)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    focal = _focal_of_classes(*_label.class_log_probabilities(z), gamma)
     floor = jnp.asarray(min_probability, z.dtype)
     largest = _focal_of_classes(jnp.log(floor), jnp.log1p(-floor), gamma)
-    return _label.finish(_share_of_others(largest - focal, is_label), where)
+    return _label.finish(_share_of_others(largest - focal, is_label) + undefined, where)
 
 
 def _focal_of_classes(log_p: Array, log_complement: Array, gamma: ArrayLike) -> Array:
@@ -217,7 +217,8 @@ def _share_of_label(
 def _share_of_others(
     gains: Float[Array, "... classes"], is_label: Bool[Array, "... classes"]
 ) -> Float[Array, "..."]:
-    """One minus the label's share of the positive gains, exact where nearly all of them are its own."""
+    """One minus the label's share of the positive gains; 1, with zero gradient, if it has none."""
     gains = jnp.maximum(gains, jnp.zeros_like(gains))
     label, others = _label.at_label(gains, is_label), _label.over_others(gains, is_label)
-    return others / (label + others)
+    none = (label == 0) & (others > 0)
+    return jnp.where(none, jnp.ones_like(label), others / (label + others))

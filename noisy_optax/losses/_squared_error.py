@@ -42,7 +42,7 @@ def mean_squared_error(
     >>> nox.losses.mean_squared_error(jnp.array([[0.0, 0.0], [-jnp.inf, 0.0]]), jnp.array([0, 0]))
     Array([0.5, 2. ], dtype=float32)
     """
-    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
-    log_p, log_complement = _label.class_log_probabilities(z, is_label)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    log_p, log_complement = _label.class_log_probabilities(z)
     distances = jnp.exp(2 * jnp.where(is_label, log_complement, log_p))
-    return _label.finish(jnp.sum(distances, axis=-1), where)
+    return _label.finish(jnp.sum(distances, axis=-1) + undefined, where)

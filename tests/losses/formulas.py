@@ -17,6 +17,9 @@ class Formula(NamedTuple):
         log_p, log_p_gradient = log_probability(logits, labels)
         return self.value(log_p), self.derivative(log_p)[:, None] * log_p_gradient
 
+    def values(self, logits, labels):
+        return self.evaluate(logits, labels)[0]
+
 
 def log_probability(logits, labels):
     """log p of the label and its gradient, one-hot minus softmax, precise for p near 0 and near 1."""
@@ -86,6 +89,9 @@ class OfLogits(NamedTuple):
         directions = np.eye(np.shape(logits)[1])
         gradient = [self.along(logits, labels, direction)[1] for direction in directions]
         return self.along(logits, labels, directions[0])[0], np.stack(gradient, axis=1)
+
+    def values(self, logits, labels):
+        return self.along(logits, labels, np.zeros(np.shape(logits)[1]))[0]
 
     def along(self, logits, labels, direction):
         """Value, and derivative in a direction: [C], or one for each example."""
