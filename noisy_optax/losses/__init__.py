@@ -1,4 +1,8 @@
-"""Robust losses: `(logits, labels) -> one value per example`, and `RobustLoss` for those with a state."""
+"""Robust losses: `(logits, labels) -> one value per example`, and `RobustLoss` for those with a state.
+
+Losses combine by `weighted_sum`. Weights of classes, or of examples, multiply the values:
+`class_weights[labels] * loss(logits, labels)`; a label out of range stays NaN.
+"""
 
 from noisy_optax.losses._asymmetric import (
     asymmetric_exponential,

@@ -31,7 +31,8 @@ def bi_tempered(
       logits: floating, `[..., C]` with the class axis at `axis`.
       labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
       t1: in [0, 1]; the loss is bounded for t1 < 1.
-      t2: >= 1; 1 is the softmax.
+      t2: >= 1; 1 is the softmax. The result is NaN where C^t2 overflows; at exactly 1 the derivative with
+        respect to t2 is given as 0.
       axis: the class axis of `logits`.
       where: boolean, `[...]`; examples that are False give 0 with zero gradient.
 
