@@ -191,8 +191,8 @@ def asymmetric_norm(
     check_range("a", a, above=1.0)
     check_range("q", q, above=0.0)
     z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    log_p, log_complement = _label.class_log_probabilities(z)
-    complement = jnp.exp(_label.at_label(log_complement, is_label))
+    log_p, _ = _label.class_log_probabilities(z)
+    complement = jnp.exp(_label.log_complement(_label.log_odds(z, is_label)))
     q = jnp.asarray(q, z.dtype)
     others = _label.over_others(jnp.exp(q * log_p), is_label) / q
     return _label.finish(_unhinged_power(complement, a, q) + others + undefined, where)

@@ -43,6 +43,7 @@ def mean_squared_error(
     Array([0.5, 2. ], dtype=float32)
     """
     z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    log_p, log_complement = _label.class_log_probabilities(z)
-    distances = jnp.exp(2 * jnp.where(is_label, log_complement, log_p))
-    return _label.finish(jnp.sum(distances, axis=-1) + undefined, where)
+    log_p, _ = _label.class_log_probabilities(z)
+    others = _label.over_others(jnp.exp(2 * log_p), is_label)
+    at_label = jnp.exp(2 * _label.log_complement(_label.log_odds(z, is_label)))
+    return _label.finish(at_label + others + undefined, where)
