@@ -99,17 +99,76 @@ def label_log_odds(
     >>> label_log_odds(jnp.array([30.0, 0.0]), jnp.array(0))
     Array(30., dtype=float32)
     """
-    z, is_label = prepare(logits, labels, axis=axis, where=where)
-    others = jnp.where(is_label, -jnp.inf, z)
+    return log_odds(*prepare(logits, labels, axis=axis, where=where))
+
+
+def log_odds(z: Float[Array, "... classes"], marked: Bool[Array, "... classes"]) -> Float[Array, "..."]:
+    """Log-odds of the one marked class; NaN, gradient included, where none is marked."""
+    others = jnp.where(marked, -jnp.inf, z)
     top = jax.lax.stop_gradient(jnp.max(others, axis=-1))
     top = jnp.where(top == -jnp.inf, jnp.zeros_like(top), top)
     total = jnp.sum(jnp.exp(others - top[..., None]), axis=-1)
     # No other class has any probability: log(0), spelled so that its gradient is 0 and not 0 * inf.
     alone = total == 0
     log_total = jnp.where(alone, -jnp.inf, jnp.log(jnp.where(alone, jnp.ones_like(total), total)))
-    label_logit = jnp.sum(jnp.where(is_label, z, jnp.zeros_like(z)), axis=-1)
-    defined = jnp.any(is_label, axis=-1) & (jnp.maximum(label_logit, top) < jnp.inf)
-    return ((label_logit - top) - log_total) * jnp.where(defined, 1.0, jnp.nan).astype(z.dtype)
+    marked_logit = at_label(z, marked)
+    defined = jnp.any(marked, axis=-1) & (jnp.maximum(marked_logit, top) < jnp.inf)
+    return ((marked_logit - top) - log_total) * jnp.where(defined, 1.0, jnp.nan).astype(z.dtype)
+
+
+def at_label(
+    values: Float[Array, "... classes"], is_label: Bool[Array, "... classes"]
+) -> Float[Array, "..."]:
+    """The value at the label's class."""
+    return jnp.sum(jnp.where(is_label, values, jnp.zeros_like(values)), axis=-1)
+
+
+def over_others(
+    values: Float[Array, "... classes"], is_label: Bool[Array, "... classes"]
+) -> Float[Array, "..."]:
+    """The sum of the values at all classes but the label's."""
+    return jnp.sum(jnp.where(is_label, jnp.zeros_like(values), values), axis=-1)
+
+
+def prepare_all_classes(
+    logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
+) -> tuple[Float[Array, "... classes"], Bool[Array, "... classes"], Float[Array, "..."]]:
+    """`prepare` for losses that look at every class.
+
+    Returns:
+      Logits and mask as of `prepare`, but zeros for examples without a label or with NaN, `+inf` or nothing
+      but `-inf` logits; and what to add to the losses: NaN, gradient included, for these, 0 for others.
+      (A NaN from the start can get lost: compiled for a CPU, its exponential is now and then a number.)
+    """
+    z, is_label = prepare(logits, labels, axis=axis, where=where)
+    defined = jnp.any(is_label, axis=-1) & jnp.all(z < jnp.inf, axis=-1) & jnp.any(z > -jnp.inf, axis=-1)
+    zeros = jnp.zeros_like(z)
+    bad = jnp.sum(jnp.where(defined[..., None], zeros, z), axis=-1)
+    nothing_or_nan = bad * jnp.where(defined, 0.0, jnp.nan).astype(z.dtype)
+    return jnp.where(defined[..., None], z, zeros), is_label, nothing_or_nan
+
+
+def class_log_probabilities(
+    z: Float[Array, "... classes"],
+) -> tuple[Float[Array, "... classes"], Float[Array, "... classes"]]:
+    """log p and log(1 - p) of every class, exact to rounding for p near 0 and near 1, gradients included.
+
+    `log_softmax` rounds both for the class whose p is near 1; here they come from that class's log-odds.
+    """
+    is_top, below_top = distance_below_top(z)
+    top_log_odds = log_odds(z, is_top)[..., None]
+    log_p = log_probability(top_log_odds) - below_top
+    # p is at most 1/2 in the other classes; at the top one 1 - p may be 0, with an infinite derivative.
+    of_others = jnp.where(is_top, -jnp.ones_like(log_p), log_p)
+    return log_p, jnp.where(is_top, log_complement(top_log_odds), jnp.log1p(-jnp.exp(of_others)))
+
+
+def distance_below_top(
+    z: Float[Array, "... classes"],
+) -> tuple[Bool[Array, "... classes"], Float[Array, "... classes"]]:
+    """A mask of the largest logit, and how far the others are below it, the rounding of z - z left out."""
+    is_top = jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=jnp.bool_)
+    return is_top, jnp.where(is_top, jnp.zeros_like(z), at_label(z, is_top)[..., None] - z)
 
 
 def log_probability(log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -144,3 +203,12 @@ def label_log_probability(
     """
     log_p = log_probability(label_log_odds(logits, labels, axis=axis, where=where))
     return log_p if where is None else jnp.where(jnp.asarray(where), log_p, jnp.zeros_like(log_p))
+
+
+@jax.custom_jvp
+def expm1(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """e^x - 1 with the derivative e^x; JAX's own adds 1 to the result, which loses it for small e^x."""
+    return jnp.expm1(x)
+
+
+expm1.defjvps(lambda tangent, _, x: tangent * jnp.exp(x))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from noisy_optax import losses
+from noisy_optax.losses import _label
 from tests.losses.formulas import log_probability
 
 NAN, INF = np.nan, np.inf
@@ -57,3 +58,28 @@ def test_gradient_of_log_probability():
     labels = np.arange(20) % 6
     gradient = jax.jit(jax.grad(lambda z: losses.label_log_probability(z, labels).sum()))(logits)
     np.testing.assert_allclose(gradient, log_probability(logits, labels)[1], rtol=1e-12, atol=1e-15)
+
+
+def test_all_classes_keep_their_relative_precision_at_both_ends():
+    # The largest logit first, last and shared; the others far enough below that 1 - p is far below rounding.
+    logits = np.array([[50, 0, -3], [-3, 0, 20], [1, 1, -60], [0.1, 0, -0.1]], np.float32)
+
+    def values_and_gradients(z):
+        def weighted(z):
+            # Each class on its own: the gradients of its two logarithms.
+            log_p, log_complement = _label.class_log_probabilities(z)
+            return jnp.stack([log_p, log_complement])
+
+        return weighted(z), jax.jacrev(weighted)(z)
+
+    got = jax.jit(jax.vmap(values_and_gradients))(logits)
+    z = logits.astype(np.float64)
+    columns = [log_probability(z, np.full(4, k)) for k in range(3)]
+    log_p = np.stack([value for value, _ in columns], axis=1)
+    p = np.exp(log_p)
+    log_complement = np.where(p < 0.5, np.log1p(-np.minimum(p, 0.5)), np.log(p @ (1 - np.eye(3))))
+    # log p itself is rounded by up to 4e-6 at -62.
+    np.testing.assert_allclose(got[0], np.stack([log_p, log_complement], axis=1), rtol=4e-6)
+    gradient = np.stack([slopes for _, slopes in columns], axis=1)
+    odds = np.exp(log_p - log_complement)[..., None]
+    np.testing.assert_allclose(got[1], np.stack([gradient, -odds * gradient], axis=1), rtol=1e-5, atol=1e-37)

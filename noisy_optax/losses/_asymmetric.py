@@ -1,0 +1,205 @@
+"""Asymmetric losses: tolerant to label noise as long as the true class remains the most frequent one."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax._checks import check_range
+from noisy_optax.losses import _label
+
+
+def asymmetric_generalized_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    a: ArrayLike = 0.6,
+    q: ArrayLike = 0.6,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Asymmetric generalized cross-entropy: generalized cross-entropy of a + p.
+
+    $$\ell = \frac{(a + 1)^q - (a + p)^q}{q}, \qquad p = \mathrm{softmax}(z)_y$$
+
+    $a \to 0$ gives generalized cross-entropy, $q = 1$ mean absolute error.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      a: > 0; 0.6 in published code for CIFAR-10.
+      q: > 0; 0.6 in published code for CIFAR-10.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in [0, ((a + 1)^q - a^q) / q], float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or a or q is out of range.
+
+    References:
+      Zhou, Liu, Jiang, Gao, Ji, Asymmetric Loss Functions for Learning with Noisy Labels, ICML 2021,
+      arXiv 2106.03110.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> loss = nox.losses.asymmetric_generalized_cross_entropy
+    >>> loss(jnp.zeros((1, 2)), jnp.array([0]), a=1.0, q=2.0) # (2^2 - 1.5^2) / 2
+    Array([0.875], dtype=float32)
+    """
+    check_range("a", a, above=0.0)
+    check_range("q", q, above=0.0)
+    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
+    a, q = jnp.asarray(a, log_odds.dtype), jnp.asarray(q, log_odds.dtype)
+    p = jnp.exp(_label.log_probability(log_odds))
+    share = jnp.exp(_label.log_complement(log_odds)) / (a + 1)
+    # log((a + p) / (a + 1)), from whichever of 1 - p and a + p is small.
+    small = share < 0.5
+    log_ratio = jnp.where(
+        small, jnp.log1p(-jnp.where(small, share, jnp.zeros_like(share))), jnp.log((a + p) / (a + 1))
+    )
+    return _label.finish(-((a + 1) ** q) * _label.expm1(q * log_ratio) / q, where)
+
+
+def asymmetric_unhinged(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    a: ArrayLike = 5.5,
+    q: ArrayLike = 3.0,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Asymmetric unhinged loss: a power of a - p.
+
+    $$\ell = \frac{(a - p)^q - (a - 1)^q}{q}, \qquad p = \mathrm{softmax}(z)_y$$
+
+    $q = 1$ gives mean absolute error.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      a: > 1; 5.5 in published code for CIFAR-10.
+      q: > 0; 3 in published code for CIFAR-10.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in [0, (a^q - (a - 1)^q) / q], float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or a or q is out of range.
+
+    References:
+      Zhou, Liu, Jiang, Gao, Ji, Asymmetric Loss Functions for Learning with Noisy Labels, ICML 2021,
+      arXiv 2106.03110.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.losses.asymmetric_unhinged(jnp.zeros((1, 2)), jnp.array([0]), a=2.0, q=2.0) # (1.5^2 - 1) / 2
+    Array([0.625], dtype=float32)
+    """
+    check_range("a", a, above=1.0)
+    check_range("q", q, above=0.0)
+    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
+    return _label.finish(_unhinged_power(jnp.exp(_label.log_complement(log_odds)), a, q), where)
+
+
+def asymmetric_exponential(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    a: ArrayLike = 2.5,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Asymmetric exponential loss.
+
+    $$\ell = e^{-p/a} - e^{-1/a}, \qquad p = \mathrm{softmax}(z)_y$$
+
+    The papers leave the constant away, so that theirs ends at $e^{-1/a}$. $a\,\ell$ tends to mean absolute
+    error for large $a$.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      a: > 0; 2.5 in published code for CIFAR-10.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in [0, 1 - e^(-1/a)], float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or a is out of range.
+
+    References:
+      Zhou, Liu, Jiang, Gao, Ji, Asymmetric Loss Functions for Learning with Noisy Labels, ICML 2021,
+      arXiv 2106.03110.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.losses.asymmetric_exponential(jnp.zeros((1, 2)), jnp.array([0]), a=1.0).round(3)
+    Array([0.239...], dtype=float32)
+    """
+    check_range("a", a, above=0.0)
+    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
+    a = jnp.asarray(a, log_odds.dtype)
+    p, complement = jnp.exp(_label.log_probability(log_odds)), jnp.exp(_label.log_complement(log_odds))
+    return _label.finish(-jnp.exp(-p / a) * _label.expm1(-complement / a), where)
+
+
+def asymmetric_norm(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    a: ArrayLike = 1.5,
+    q: ArrayLike = 0.9,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Asymmetric norm: a power of the distance between a times the one-hot label and the prediction.
+
+    $$\ell = \frac{\sum_k |a\,y_k - p_k|^q - (a - 1)^q}{q}
+           = \frac{(a - p)^q - (a - 1)^q + \sum_{k \ne y} p_k^q}{q}$$
+
+    with $p_k$ all softmax probabilities and $p$ the label's.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      a: > 1.
+      q: > 0.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses >= 0 and bounded, for q < 1 by a number that grows with C, float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or a or q is out of range.
+
+    References:
+      Zhou, Liu, Jiang, Gao, Ji, Asymmetric Loss Functions for Learning with Noisy Labels, ICML 2021,
+      arXiv 2106.03110.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.losses.asymmetric_norm(jnp.zeros((1, 2)), jnp.array([0]), a=2.0, q=2.0) # (1.5^2 - 1 + 0.5^2) / 2
+    Array([0.75], dtype=float32)
+    """
+    check_range("a", a, above=1.0)
+    check_range("q", q, above=0.0)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    log_p, _ = _label.class_log_probabilities(z)
+    complement = jnp.exp(_label.log_complement(_label.log_odds(z, is_label)))
+    q = jnp.asarray(q, z.dtype)
+    others = _label.over_others(jnp.exp(q * log_p), is_label) / q
+    return _label.finish(_unhinged_power(complement, a, q) + others + undefined, where)
+
+
+def _unhinged_power(complement: Float[Array, "..."], a: ArrayLike, q: ArrayLike) -> Float[Array, "..."]:
+    """((a - p)^q - (a - 1)^q) / q as (a - p)^q times one minus the ratio, exact for small 1 - p."""
+    a, q = jnp.asarray(a, complement.dtype), jnp.asarray(q, complement.dtype)
+    log_ratio = -jnp.log1p(complement / (a - 1))
+    return -(((a - 1) + complement) ** q) * _label.expm1(q * log_ratio) / q

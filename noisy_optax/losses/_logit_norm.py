@@ -1,0 +1,169 @@
+"""Losses that change the length of the vector of logits, and the sparse regularisation used with them."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax._checks import check_range
+from noisy_optax.losses import _label
+
+
+def sparsity(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    q: ArrayLike = 0.01,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Sparse regularisation: the q-norm of the softmax probabilities, to the power of q.
+
+    $$\ell = \sum_k p_k^q, \qquad p = \mathrm{softmax}(z)$$
+
+    1 for a prediction that is certain of one class, $C^{1 - q}$ for a uniform one. The label is not used, but
+    checked like that of any loss; see `cross_entropy_with_sparse_regularization`.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      q: in (0, 1].
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in [1, C^(1 - q)], float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or q is out of range.
+
+    References:
+      Zhou, Liu, Wang, Zhai, Jiang, Ji, Learning with Noisy Labels via Sparse Regularization, ICCV 2021,
+      arXiv 2108.00192.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.losses.sparsity(jnp.zeros((1, 4)), jnp.array([0]), q=0.5)
+    Array([2.], dtype=float32)
+    """
+    check_range("q", q, above=0.0, at_most=1.0)
+    z, _, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    return _label.finish(_power_sum(z, q) + undefined, where)
+
+
+def cross_entropy_with_sparse_regularization(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weight: ArrayLike = 8.0,
+    temperature: ArrayLike = 0.5,
+    q: ArrayLike = 0.01,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Cross-entropy of normalised logits, plus a penalty on predictions that are not sparse.
+
+    $$\ell = -\log p_y + \lambda \sum_k p_k^q, \qquad
+      p = \mathrm{softmax}\Big(\frac{z}{\tau \max(\|z\|_2, 10^{-12})}\Big)$$
+
+    The norm is over logits that are not `-inf`. The loss changes when a constant is added to all logits, and
+    its gradient grows like the inverse of their norm: start a last layer of zeros at small random values
+    instead.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      weight: lambda >= 0; published code raises it while training.
+      temperature: tau > 0.
+      q: in (0, 1].
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses >= weight, float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or weight, temperature or q is out of range.
+
+    References:
+      Zhou, Liu, Wang, Zhai, Jiang, Ji, Learning with Noisy Labels via Sparse Regularization, ICCV 2021,
+      arXiv 2108.00192.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> loss = nox.losses.cross_entropy_with_sparse_regularization
+    >>> logits, labels = jnp.array([[3.0, 4.0], [30.0, 40.0]]), jnp.array([0, 0])
+    >>> loss(logits, labels, weight=1.0, temperature=0.2, q=0.5).round(3)
+    Array([2.687, 2.687], dtype=float32)
+    """
+    check_range("weight", weight, at_least=0.0)
+    check_range("temperature", temperature, above=0.0)
+    check_range("q", q, above=0.0, at_most=1.0)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    length = jax.lax.rsqrt(jnp.maximum(_squared_norm(z), 1e-24))
+    z = _rescale(z, length / jnp.asarray(temperature, z.dtype))
+    penalty = jnp.asarray(weight, z.dtype) * _power_sum(z, q)
+    return _label.finish(penalty - _label.log_probability(_label.log_odds(z, is_label)) + undefined, where)
+
+
+def logit_clip_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    tau: ArrayLike = 1.0,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Cross-entropy of logits whose norm is clipped to tau.
+
+    $$\ell = -\log \mathrm{softmax}\big(z \min(1, \tau / \|z\|_2)\big)_y$$
+
+    Bounded, by $\log(1 + (C - 1)\,e^{\tau \sqrt{C / (C - 1)}})$, and bounded away from 0. The norm is over
+    logits that are not `-inf`; the loss changes when a constant is added to all logits. (Published code
+    rescales to a second parameter, so that its loss jumps where the clipping starts.)
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      tau: > 0, the largest norm.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in nats, float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match, or tau is out of range.
+
+    References:
+      Wei, Zhuang, Xie, Feng, Niu, An, Li, Mitigating Memorization of Noisy Labels by Clipping the Model
+      Prediction, ICML 2023, arXiv 2212.04055.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> logits, labels = jnp.array([[3.0, 4.0], [0.6, 0.8]]), jnp.array([0, 0])
+    >>> nox.losses.logit_clip_cross_entropy(logits, labels, tau=1.0).round(3)
+    Array([0.798..., 0.798...], dtype=float32)
+    """
+    check_range("tau", tau, above=0.0)
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    tau, squared_norm = jnp.asarray(tau, z.dtype), _squared_norm(z)
+    clipped = squared_norm > tau**2
+    shrink = tau * jax.lax.rsqrt(jnp.where(clipped, squared_norm, tau**2))
+    z = _rescale(z, jnp.where(clipped, shrink, jnp.ones_like(shrink)))
+    return _label.finish(-_label.log_probability(_label.log_odds(z, is_label)) + undefined, where)
+
+
+def _power_sum(z: Float[Array, "... classes"], q: ArrayLike) -> Float[Array, "..."]:
+    log_p, _ = _label.class_log_probabilities(z)
+    return jnp.sum(jnp.exp(jnp.asarray(q, z.dtype) * log_p), axis=-1)
+
+
+def _squared_norm(z: Float[Array, "... classes"]) -> Float[Array, "... 1"]:
+    return jnp.sum(jnp.square(jnp.where(z == -jnp.inf, jnp.zeros_like(z), z)), axis=-1, keepdims=True)
+
+
+def _rescale(z: Float[Array, "... classes"], factor: Float[Array, "... 1"]) -> Float[Array, "... classes"]:
+    """z times factor, a class at -inf staying there without a gradient."""
+    impossible = z == -jnp.inf
+    return jnp.where(impossible, -jnp.inf, jnp.where(impossible, jnp.zeros_like(z), z) * factor)

@@ -1,0 +1,49 @@
+"""Squared error between the one-hot label and the prediction."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax.losses import _label
+
+
+def mean_squared_error(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    r"""Mean squared error between the one-hot label and the softmax probabilities.
+
+    $$\ell = \sum_k (p_k - y_k)^2 = (1 - p)^2 + \sum_{k \ne y} p_k^2$$
+
+    with $p_k$ all softmax probabilities and $p$ the label's. The mean is that over examples: over classes it
+    is a sum, as in the paper; some published code divides it by $C$.
+
+    Args:
+      logits: floating, `[..., C]` with the class axis at `axis`.
+      labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
+      axis: the class axis of `logits`.
+      where: boolean, `[...]`; examples that are False give 0 with zero gradient.
+
+    Returns:
+      Losses in [0, 2], float32 or wider, `[...]`.
+
+    Raises:
+      TypeError: labels are not integers, or logits not floating.
+      ValueError: shapes do not match.
+
+    References:
+      Ghosh, Kumar, Sastry, Robust Loss Functions under Label Noise for Deep Neural Networks, AAAI 2017,
+      arXiv 1712.09482.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> nox.losses.mean_squared_error(jnp.array([[0.0, 0.0], [-jnp.inf, 0.0]]), jnp.array([0, 0]))
+    Array([0.5, 2. ], dtype=float32)
+    """
+    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+    log_p, _ = _label.class_log_probabilities(z)
+    others = _label.over_others(jnp.exp(2 * log_p), is_label)
+    at_label = jnp.exp(2 * _label.log_complement(_label.log_odds(z, is_label)))
+    return _label.finish(at_label + others + undefined, where)
