@@ -19,7 +19,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[experiments,dev]'
 	@touch $@
 
-demo: $(VENV)/installed      ## train six methods on real digits with 40 % wrong labels; a table and a picture
+demo: $(VENV)/installed      ## train ten methods on real digits with 40 % wrong labels; a table and a picture
 	@rm -rf runs/demo
 	$(RUN) -m experiments compare --noise symmetric --noise-rate 0.4 --seeds 3 --run-dir runs/demo
 

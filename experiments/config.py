@@ -126,7 +126,11 @@ class Compare:
     """Train several methods on the same data, noise and seeds, and tabulate them."""
 
     experiment: Annotated[Experiment, _flat] = Experiment(seeds=3)
-    methods: Annotated[tuple[str, ...], arg(help=f"One or more, {_methods_help}")] = tuple(methods.names())
+    methods: Annotated[tuple[str, ...], arg(help=f"One or more, {_methods_help}")] = (
+        *methods.names(),
+        "cross_entropy+sam",
+        "cross_entropy+saner",
+    )
     run_dir: Path | None = None
     """Where the results go, one folder per method; by default runs/ and a name made of data set and noise."""
 

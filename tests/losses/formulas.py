@@ -93,6 +93,9 @@ class Biased(NamedTuple):
         is_label = np.arange(np.shape(logits)[1]) == np.asarray(labels)[:, None]
         return self.base.evaluate(np.asarray(logits, np.float64) + self.epsilon * is_label, labels)
 
+    def values(self, logits, labels):
+        return self.evaluate(logits, labels)[0]
+
 
 class DynamicsAware(NamedTuple):
     """(1 - p^q) / q, and the entropy times bootstrap_weight / (q log C)."""
@@ -107,6 +110,9 @@ class DynamicsAware(NamedTuple):
         entropy, entropy_gradient = shannon(logits, self.added)
         weight = self.bootstrap_weight / (self.q * np.log(np.shape(logits)[1]))
         return value + weight * entropy, gradient + weight * entropy_gradient
+
+    def values(self, logits, labels):
+        return self.evaluate(logits, labels)[0]
 
 
 def shannon(logits, added=0.0):
