@@ -51,6 +51,8 @@ MODES := cross_entropy $(SMALL_OGC) $(SMALL_OGC),mode=published $(SMALL_OGC),bas
   $(SMALL_OGC),base=focal,mode=published
 # Without the norm clip, as the published SAM and SANER were run on digits.
 SHARPNESS := cross_entropy cross_entropy+sam cross_entropy+saner:scale_epochs=25
+# What came later, with the baselines it is compared with.
+MORE := cross_entropy mean_absolute_error mae_logit_bias generalized_cross_entropy symmetric_cross_entropy dal
 noise_flags = --noise $(word 1,$(subst -, ,$(1))) $(addprefix --noise-rate ,$(word 2,$(subst -, ,$(1))))
 measure = $(RUN) -m experiments compare --run-dir runs/results/$(1)
 
@@ -65,6 +67,8 @@ results: $(VENV)/installed   ## measure experiments/results anew, an hour
 	  --seeds 10 --first-seed 100 --optimizer adamw --learning-rate 0.001 --methods $(MODES) &&) true
 	$(foreach cell,$(CELLS),$(call measure,sharpness-$(cell)) $(call noise_flags,$(cell)) \
 	  --seeds 10 --gradient-norm-clip None --methods $(SHARPNESS) &&) true
+	$(foreach cell,$(CELLS) instance-0.4,$(call measure,more-$(cell)) $(call noise_flags,$(cell)) \
+	  --seeds 10 --methods $(MORE) &&) true
 	$(call measure,sharpness-symmetric-0.4-30-seeds) $(call noise_flags,symmetric-0.4) --seeds 30 \
 	  --first-seed 100 --gradient-norm-clip None --methods $(SHARPNESS)
 	$(RUN) -m experiments regression --output runs/regression.json

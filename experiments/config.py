@@ -128,7 +128,6 @@ class Compare:
     experiment: Annotated[Experiment, _flat] = Experiment(seeds=3)
     methods: Annotated[tuple[str, ...], arg(help=f"One or more, {_methods_help}")] = (
         *methods.names(),
-        "cross_entropy+sam",
         "cross_entropy+saner",
     )
     run_dir: Path | None = None

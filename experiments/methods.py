@@ -82,6 +82,16 @@ def phuber_generalized_cross_entropy(
     return Method(stateless(_with(losses.phuber_generalized_cross_entropy, q=q, tau=tau)))
 
 
+def symmetric_cross_entropy(
+    setting: Setting,
+    *,
+    alpha: Annotated[float, arg(help="weight of cross-entropy; published 0.1 for CIFAR-10")] = 0.1,
+    beta: Annotated[float, arg(help="weight of reverse cross-entropy; published 1")] = 1.0,
+) -> Method:
+    """Symmetric cross-entropy (Wang et al. 2019)."""
+    return Method(stateless(_with(losses.symmetric_cross_entropy, alpha=alpha, beta=beta)))
+
+
 def dal(
     setting: Setting,
     *,
@@ -221,6 +231,7 @@ METHODS: tuple[Callable[..., Method], ...] = (
     generalized_cross_entropy,
     phuber_cross_entropy,
     phuber_generalized_cross_entropy,
+    symmetric_cross_entropy,
     dal,
     mae_logit_bias,
     ogc,

@@ -42,6 +42,17 @@ README_METHODS = (
     SMALL_OGC + ON_GCE,
 )
 
+# The methods of the files `more-*`, which have a cell more.
+MORE_CELLS = {**CELLS, "instance 40 %": "instance-0.4"}
+MORE_METHODS = (
+    "cross_entropy",
+    "mean_absolute_error",
+    "mae_logit_bias",
+    "generalized_cross_entropy",
+    "symmetric_cross_entropy",
+    "dal",
+)
+
 # What published.json calls our methods and cells.
 _PUBLISHED_METHODS = {
     "cross_entropy": "cross entropy",
@@ -57,12 +68,14 @@ _PUBLISHED_SHARPNESS = {
     "cross_entropy+sam": "CE with SAM rho=0.1",
     SANER: "CE with SANER rho=0.1",
 }
+_PUBLISHED_MORE = {"symmetric_cross_entropy": "SCE alpha=0.1 beta=1", "dal": "DAL q 0.6 to 1.5"}
 _PUBLISHED_CELLS = {
     "none": "sym0.0",
     "symmetric-0.2": "sym0.2",
     "symmetric-0.4": "sym0.4",
     "symmetric-0.6": "sym0.6",
     "pair-0.3": "pair0.3",
+    "instance-0.4": "idn0.4",
 }
 
 
@@ -93,11 +106,13 @@ def _read(name: str) -> dict[str, Any]:
     return run_folder.read_json(RESULTS / f"{name}.json")
 
 
-def accuracies(results: dict[str, dict[str, Any]], methods: Iterable[str]) -> str:
+def accuracies(
+    results: dict[str, dict[str, Any]], methods: Iterable[str], cells: dict[str, str] = CELLS
+) -> str:
     """Mean and standard deviation over seeds of each method in every cell, in percent."""
-    rows = [["method", *CELLS], ["---"] + ["---:"] * len(CELLS)]
+    rows = [["method", *cells], ["---"] + ["---:"] * len(cells)]
     for method in methods:
-        spreads = (results[file]["methods"][method]["last_10_mean"] for file in CELLS.values())
+        spreads = (results[file]["methods"][method]["last_10_mean"] for file in cells.values())
         rows.append([f"`{method}`", *map(percent, spreads)])
     return _markdown(rows)
 
@@ -105,8 +120,10 @@ def accuracies(results: dict[str, dict[str, Any]], methods: Iterable[str]) -> st
 def against_published(published: dict[str, Any]) -> str:
     """Our accuracy beside that of the papers' code, and whether it is level with it."""
     rows = [["noise", "method", "ours", "published code", "level from", "level"], ["---"] * 2 + ["---:"] * 4]
-    for heading, file in CELLS.items():
-        for prefix, names in (("", _PUBLISHED_METHODS), ("sharpness-", _PUBLISHED_SHARPNESS)):
+    baselines = {name: _PUBLISHED_METHODS[name] for name in MORE_METHODS if name in _PUBLISHED_METHODS}
+    for heading, file in MORE_CELLS.items():
+        files = [("", _PUBLISHED_METHODS), ("sharpness-", _PUBLISHED_SHARPNESS), ("more-", _PUBLISHED_MORE)]
+        for prefix, names in files if heading in CELLS else [("more-", baselines | _PUBLISHED_MORE)]:
             methods = _read(prefix + file)["methods"]
             for method, name in names.items():
                 ours = methods[method]["last_10_mean"]
@@ -199,6 +216,7 @@ def results_page() -> str:
     seeds, provenance = any_result["seeds"], any_result["provenance"]
     published = _read("published")
     check = _read("pytorch_check")
+    more = {file: _read(f"more-{file}") for file in MORE_CELLS.values()}
     more_seeds = {
         **_read("symmetric-0.4-30-seeds")["methods"],
         **{
@@ -219,6 +237,9 @@ code version); `python -m experiments tables` makes this page and the README's t
 Here: jax {provenance["jax"]}, {provenance["machine"]}.
 
 {accuracies(results, any_result["methods"])}
+The dynamics-aware loss, symmetric cross-entropy and logit bias, with their baselines measured again:
+
+{accuracies(more, MORE_METHODS, MORE_CELLS)}
 ## Against the papers' published code
 
 `published.json` holds the accuracies of the published PyTorch code under the same protocol (its field
