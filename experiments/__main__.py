@@ -10,7 +10,7 @@ from rich.console import Console
 from tyro.conf import subcommand
 
 from experiments import config, regression, run_folder, tables
-from experiments.bench import ogc, sharpness
+from experiments.bench import losses, ogc, sharpness
 from experiments.compare import compare, percent
 from experiments.errors import UserError
 from experiments.predict import predict
@@ -76,7 +76,7 @@ def run(command: Command, console: Console) -> None:
             predict(run_dir, data, output, progress)
         case config.Bench(what, blocks, output):
             config.check_bench(command)
-            measure = {"ogc": ogc.measure, "sharpness": sharpness.measure}[what]
+            measure = {"ogc": ogc.measure, "sharpness": sharpness.measure, "losses": losses.measure}[what]
             measured = {"bench": what, **measure(blocks), "provenance": run_folder.provenance()}
             print(run_folder.as_json(measured))
             if output is not None:

@@ -150,9 +150,9 @@ class Predict:
 class Bench:
     """Measure speed and memory and print them as JSON; a few minutes."""
 
-    what: Positional[Literal["ogc", "sharpness"]]
+    what: Positional[Literal["ogc", "sharpness", "losses"]]
     """`ogc`: training step over cross-entropy's, refit over scikit-learn's, memory by chunk size;
-    `sharpness`: SANER's training step over SGD's and SAM's."""
+    `sharpness`: SANER's training step over SGD's and SAM's; `losses`: each loss over cross-entropy."""
     blocks: int = 15
     """How often the two sides of a ratio are timed in turn."""
     output: Path | None = None
