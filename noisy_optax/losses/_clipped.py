@@ -167,6 +167,5 @@ def phuber_generalized_cross_entropy(
     q, tau = jnp.asarray(q, log_odds.dtype), jnp.asarray(tau, log_odds.dtype)
 
     base = functools.partial(_generalized_cross_entropy.generalized_cross_entropy, q=q)
-    log_p_tau = jnp.log(tau) / (q - 1)
-    threshold = log_p_tau - jnp.log(-jnp.expm1(log_p_tau))
+    threshold = _label.log_odds_of(jnp.log(tau) / (q - 1))
     return _label.finish(tangent_below(_of_probability.of_log_odds(base), log_odds, threshold, tau), where)

@@ -171,6 +171,11 @@ def distance_below_top(
     return is_top, jnp.where(is_top, jnp.zeros_like(z), at_label(z, is_top)[..., None] - z)
 
 
+def log_odds_of(log_p: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Log-odds for log p, exact to rounding for p near 0; the inverse of `log_probability`."""
+    return log_p - jnp.log(-jnp.expm1(log_p))
+
+
 def log_probability(log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
     """log p for log-odds m, exact to rounding for p near 0 and near 1."""
     return jax.nn.log_sigmoid(log_odds)

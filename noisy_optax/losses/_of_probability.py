@@ -63,7 +63,7 @@ def slope(base: Loss, log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
 
 def clip_weights(base: Loss, log_p: Float[Array, "..."], tau: ArrayLike) -> Float[Array, "..."]:
     """min(1, tau / g(p)), the factors that turn gradients of a base into those of its clipped version."""
-    log_odds = jnp.clip(log_p - jnp.log(-jnp.expm1(log_p)), -1e4, LOG_ODDS_MAX)
+    log_odds = jnp.clip(_label.log_odds_of(log_p), -1e4, LOG_ODDS_MAX)
     # Both sides of tau < g times p (1 - p), which g, for small p, would overflow without.
     steepness = -jax.grad(lambda m: jnp.sum(of_log_odds(base)(m)))(log_odds)
     allowed = jnp.exp(_label.log_probability(log_odds) + _label.log_complement(log_odds))
