@@ -190,12 +190,10 @@ def asymmetric_norm(
     """
     check_range("a", a, above=1.0)
     check_range("q", q, above=0.0)
-    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    log_p, _ = _label.class_log_probabilities(z)
-    complement = jnp.exp(_label.log_complement(_label.log_odds(z, is_label)))
-    q = jnp.asarray(q, z.dtype)
-    others = _label.over_others(jnp.exp(q * log_p), is_label) / q
-    return _label.finish(_unhinged_power(complement, a, q) + others + undefined, where)
+    against_others = _label.against_others(*_label.prepare(logits, labels, axis=axis, where=where))
+    at_label = _unhinged_power(jnp.exp(_label.log_complement(against_others.log_odds)), a, q)
+    at_others = against_others.power_sum(q)
+    return _label.finish(at_label + at_others / jnp.asarray(q, at_others.dtype), where)
 
 
 def _unhinged_power(complement: Float[Array, "..."], a: ArrayLike, q: ArrayLike) -> Float[Array, "..."]:

@@ -1,5 +1,7 @@
 """What every loss reads from logits and labels: checked, masked, in float32 or wider, in log space."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,16 +106,51 @@ def label_log_odds(
 
 def log_odds(z: Float[Array, "... classes"], marked: Bool[Array, "... classes"]) -> Float[Array, "..."]:
     """Log-odds of the one marked class; NaN, gradient included, where none is marked."""
+    return against_others(z, marked).log_odds
+
+
+class AgainstOthers(NamedTuple):
+    r"""The label's class against the others, of which class k has the share $e^{d_k} / e^T$.
+
+    Losses that sum over the other classes are best written with these: for each of them the gradient is then
+    a sum of few terms, none of which cancel, and takes no further sums over classes.
+
+    Attributes:
+      log_odds: of the label, `[...]`.
+      below_top: $d_k \le 0$, how far a class is below the largest of the others; `-inf` at the label.
+      log_total: $T = \log \sum_k e^{d_k}$, `[...]`; 0 where no other class has any probability.
+    """
+
+    log_odds: Float[Array, "..."]
+    below_top: Float[Array, "... classes"]
+    log_total: Float[Array, "..."]
+
+    def log_probabilities(self) -> Float[Array, "... classes"]:
+        """log p of the other classes, `-inf` at the label; near p = 1 they are rounded."""
+        return self.below_top + (log_complement(self.log_odds) - self.log_total)[..., None]
+
+    def power_sum(self, q: ArrayLike) -> Float[Array, "..."]:
+        """The sum of p^q over the other classes."""
+        q = jnp.asarray(q, self.log_odds.dtype)
+        shares = jnp.sum(jnp.exp(q * self.below_top), axis=-1)
+        return shares * jnp.exp(q * (log_complement(self.log_odds) - self.log_total))
+
+
+def against_others(z: Float[Array, "... classes"], marked: Bool[Array, "... classes"]) -> AgainstOthers:
+    """Splits the classes into the one marked and the others; log-odds NaN where none is marked."""
     others = jnp.where(marked, -jnp.inf, z)
     top = jax.lax.stop_gradient(jnp.max(others, axis=-1))
     top = jnp.where(top == -jnp.inf, jnp.zeros_like(top), top)
-    total = jnp.sum(jnp.exp(others - top[..., None]), axis=-1)
+    below_top = others - top[..., None]
+    total = jnp.sum(jnp.exp(below_top), axis=-1)
     # No other class has any probability: log(0), spelled so that its gradient is 0 and not 0 * inf.
     alone = total == 0
-    log_total = jnp.where(alone, -jnp.inf, jnp.log(jnp.where(alone, jnp.ones_like(total), total)))
+    log_total = jnp.log(jnp.where(alone, jnp.ones_like(total), total))
     marked_logit = at_label(z, marked)
     defined = jnp.any(marked, axis=-1) & (jnp.maximum(marked_logit, top) < jnp.inf)
-    return ((marked_logit - top) - log_total) * jnp.where(defined, 1.0, jnp.nan).astype(z.dtype)
+    log_odds = (marked_logit - top) - jnp.where(alone, -jnp.inf, log_total)
+    log_odds *= jnp.where(defined, 1.0, jnp.nan).astype(z.dtype)
+    return AgainstOthers(log_odds, below_top, log_total)
 
 
 def at_label(
@@ -148,19 +185,14 @@ def prepare_all_classes(
     return jnp.where(defined[..., None], z, zeros), is_label, nothing_or_nan
 
 
-def class_log_probabilities(
-    z: Float[Array, "... classes"],
-) -> tuple[Float[Array, "... classes"], Float[Array, "... classes"]]:
-    """log p and log(1 - p) of every class, exact to rounding for p near 0 and near 1, gradients included.
-
-    `log_softmax` rounds both for the class whose p is near 1; here they come from that class's log-odds.
-    """
-    is_top, below_top = distance_below_top(z)
-    top_log_odds = log_odds(z, is_top)[..., None]
-    log_p = log_probability(top_log_odds) - below_top
-    # p is at most 1/2 in the other classes; at the top one 1 - p may be 0, with an infinite derivative.
-    of_others = jnp.where(is_top, -jnp.ones_like(log_p), log_p)
-    return log_p, jnp.where(is_top, log_complement(top_log_odds), jnp.log1p(-jnp.exp(of_others)))
+def log1mexp(log_p: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log(1 - p) for log p, exact to rounding where log p is; at p = 1 the least number, without gradient."""
+    certain, likely = log_p == 0, log_p > -0.5
+    # Each branch sees a harmless value where the other is taken: its derivative is computed all the same.
+    near_one = jnp.where(likely & ~certain, log_p, -jnp.ones_like(log_p))
+    near_zero = jnp.where(likely, -jnp.ones_like(log_p), log_p)
+    log_complement = jnp.where(likely, jnp.log(-expm1(near_one)), jnp.log1p(-jnp.exp(near_zero)))
+    return jnp.where(certain, jnp.finfo(log_p.dtype).min, log_complement)
 
 
 def distance_below_top(
@@ -173,7 +205,7 @@ def distance_below_top(
 
 def log_odds_of(log_p: Float[Array, "..."]) -> Float[Array, "..."]:
     """Log-odds for log p, exact to rounding for p near 0; the inverse of `log_probability`."""
-    return log_p - jnp.log(-jnp.expm1(log_p))
+    return log_p - log1mexp(log_p)
 
 
 def log_probability(log_odds: Float[Array, "..."]) -> Float[Array, "..."]:

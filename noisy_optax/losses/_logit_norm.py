@@ -47,8 +47,8 @@ def sparsity(
     Array([2.], dtype=float32)
     """
     check_range("q", q, above=0.0, at_most=1.0)
-    z, _, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    return _label.finish(_power_sum(z, q) + undefined, where)
+    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
+    return _label.finish(_power_sum(_label.against_others(z, is_label), q), where)
 
 
 def cross_entropy_with_sparse_regularization(
@@ -102,8 +102,10 @@ def cross_entropy_with_sparse_regularization(
     z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
     length = jax.lax.rsqrt(jnp.maximum(_squared_norm(z), 1e-24))
     z = _rescale(z, length / jnp.asarray(temperature, z.dtype))
-    penalty = jnp.asarray(weight, z.dtype) * _power_sum(z, q)
-    return _label.finish(penalty - _label.log_probability(_label.log_odds(z, is_label)) + undefined, where)
+    against_others = _label.against_others(z, is_label)
+    penalty = jnp.asarray(weight, z.dtype) * _power_sum(against_others, q)
+    cross_entropy = -_label.log_probability(against_others.log_odds)
+    return _label.finish(cross_entropy + penalty + undefined, where)
 
 
 def logit_clip_cross_entropy(
@@ -154,9 +156,9 @@ def logit_clip_cross_entropy(
     return _label.finish(-_label.log_probability(_label.log_odds(z, is_label)) + undefined, where)
 
 
-def _power_sum(z: Float[Array, "... classes"], q: ArrayLike) -> Float[Array, "..."]:
-    log_p, _ = _label.class_log_probabilities(z)
-    return jnp.sum(jnp.exp(jnp.asarray(q, z.dtype) * log_p), axis=-1)
+def _power_sum(against_others: _label.AgainstOthers, q: ArrayLike) -> Float[Array, "..."]:
+    log_p = _label.log_probability(against_others.log_odds)
+    return jnp.exp(jnp.asarray(q, log_p.dtype) * log_p) + against_others.power_sum(q)
 
 
 def _squared_norm(z: Float[Array, "... classes"]) -> Float[Array, "... 1"]:

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
@@ -43,9 +43,12 @@ def normalized_cross_entropy(
     >>> nox.losses.normalized_cross_entropy(logits, labels).round(3) # 0.127 and 2.127 over 2.254
     Array([0.056..., 0.944...], dtype=float32)
     """
-    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    log_p, _ = _label.class_log_probabilities(z)
-    return _label.finish(_share_of_label(-log_p, is_label) + undefined, where)
+    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
+    log_odds, below_top, log_total = _label.against_others(z, is_label)
+    # -log p summed over the others: each is its distance below their top, and something common to all.
+    common = (z.shape[-1] - 1) * (log_total - _label.log_complement(log_odds))
+    others = common - _label.over_others(below_top, is_label)
+    return _label.finish(_share(-_label.log_probability(log_odds), others), where)
 
 
 def normalized_focal(
@@ -88,9 +91,10 @@ def normalized_focal(
     Array([0.008..., 0.992...], dtype=float32)
     """
     check_range("gamma", gamma, at_least=0.0)
-    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    focal = _focal_of_classes(*_label.class_log_probabilities(z), gamma)
-    return _label.finish(_share_of_label(focal, is_label) + undefined, where)
+    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
+    against_others = _label.against_others(z, is_label)
+    of_label, of_others = (_focal(log_p, gamma) for log_p in _log_probabilities(against_others))
+    return _label.finish(_share(of_label, _label.over_others(of_others, is_label)), where)
 
 
 def normalized_negative_cross_entropy(
@@ -135,10 +139,11 @@ def normalized_negative_cross_entropy(
     Array([0.467..., 0.533...], dtype=float32)
     """
     check_range("min_probability", min_probability, above=0.0, below=1.0)
-    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    log_p, _ = _label.class_log_probabilities(z)
+    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
+    against_others = _label.against_others(z, is_label)
     largest = -jnp.log(jnp.asarray(min_probability, z.dtype))
-    return _label.finish(_share_of_others(largest + log_p, is_label) + undefined, where)
+    of_label, of_others = (_positive(largest + log_p) for log_p in _log_probabilities(against_others))
+    return _label.finish(_share_of_others(of_label, jnp.sum(of_others, axis=-1)), where)
 
 
 def normalized_negative_focal(
@@ -185,40 +190,41 @@ def normalized_negative_focal(
     """
     check_range("gamma", gamma, at_least=0.0)
     check_range("min_probability", min_probability, above=0.0, below=1.0)
-    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    focal = _focal_of_classes(*_label.class_log_probabilities(z), gamma)
-    floor = jnp.asarray(min_probability, z.dtype)
-    largest = _focal_of_classes(jnp.log(floor), jnp.log1p(-floor), gamma)
-    return _label.finish(_share_of_others(largest - focal, is_label) + undefined, where)
+    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
+    against_others = _label.against_others(z, is_label)
+    largest = _focal(jnp.log(jnp.asarray(min_probability, z.dtype)), gamma)
+    of_label, of_others = (
+        _positive(largest - _focal(log_p, gamma)) for log_p in _log_probabilities(against_others)
+    )
+    return _label.finish(_share_of_others(of_label, jnp.sum(of_others, axis=-1)), where)
 
 
-def _focal_of_classes(log_p: Array, log_complement: Array, gamma: ArrayLike) -> Array:
+def _log_probabilities(against_others: _label.AgainstOthers) -> tuple[Array, Array]:
+    """log p of the label, `[...]`, and of the others, `[..., C]`."""
+    return _label.log_probability(against_others.log_odds), against_others.log_probabilities()
+
+
+def _focal(log_p: Array, gamma: ArrayLike) -> Array:
     """-(1 - p)^gamma log p, elementwise; inf, with zero gradient, where p is 0."""
     impossible = log_p == -jnp.inf
     log_p = jnp.where(impossible, -jnp.ones_like(log_p), log_p)
-    # 1 - p may be 0, and 0 * -inf is NaN.
-    log_complement = jnp.where(impossible, -jnp.ones_like(log_p), log_complement)
-    log_complement = jnp.maximum(log_complement, jnp.finfo(log_p.dtype).min)
-    weight = jnp.exp(jnp.asarray(gamma, log_p.dtype) * log_complement)
+    weight = jnp.exp(jnp.asarray(gamma, log_p.dtype) * _label.log1mexp(log_p))
     return jnp.where(impossible, jnp.inf, -weight * log_p)
 
 
-def _share_of_label(
-    losses: Float[Array, "... classes"], is_label: Bool[Array, "... classes"]
-) -> Float[Array, "..."]:
+def _positive(gains: Array) -> Array:
+    return jnp.maximum(gains, jnp.zeros_like(gains))
+
+
+def _share(label: Float[Array, "..."], others: Float[Array, "..."]) -> Float[Array, "..."]:
     """The label's loss over the sum of all; 1, with zero gradient, if it alone is infinite."""
-    label, others = _label.at_label(losses, is_label), _label.over_others(losses, is_label)
     outweighs = (label == jnp.inf) & (others < jnp.inf)
     label = jnp.where(outweighs, jnp.ones_like(label), label)
     others = jnp.where(outweighs, jnp.zeros_like(others), others)
     return label / (label + others)
 
 
-def _share_of_others(
-    gains: Float[Array, "... classes"], is_label: Bool[Array, "... classes"]
-) -> Float[Array, "..."]:
-    """One minus the label's share of the positive gains; 1, with zero gradient, if it has none."""
-    gains = jnp.maximum(gains, jnp.zeros_like(gains))
-    label, others = _label.at_label(gains, is_label), _label.over_others(gains, is_label)
+def _share_of_others(label: Float[Array, "..."], others: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The others' gains over the sum of all; 1, with zero gradient, if the label has none."""
     none = (label == 0) & (others > 0)
     return jnp.where(none, jnp.ones_like(label), others / (label + others))

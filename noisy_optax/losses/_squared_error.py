@@ -42,8 +42,6 @@ def mean_squared_error(
     >>> nox.losses.mean_squared_error(jnp.array([[0.0, 0.0], [-jnp.inf, 0.0]]), jnp.array([0, 0]))
     Array([0.5, 2. ], dtype=float32)
     """
-    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    log_p, _ = _label.class_log_probabilities(z)
-    others = _label.over_others(jnp.exp(2 * log_p), is_label)
-    at_label = jnp.exp(2 * _label.log_complement(_label.log_odds(z, is_label)))
-    return _label.finish(at_label + others + undefined, where)
+    against_others = _label.against_others(*_label.prepare(logits, labels, axis=axis, where=where))
+    at_label = jnp.exp(2 * _label.log_complement(against_others.log_odds))
+    return _label.finish(at_label + against_others.power_sum(2), where)

@@ -470,7 +470,8 @@ def test_names_of_the_classes_do_not_matter(loss, permutation):
     )
     expected_value, expected_gradient = loss.value_and_gradient(LOGITS, LABELS)
     np.testing.assert_allclose(value, expected_value, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(gradient, expected_gradient[:, permutation], rtol=1e-5, atol=1e-7)
+    # Terms near 1 cancel in some gradients and leave two roundings of theirs.
+    np.testing.assert_allclose(gradient, expected_gradient[:, permutation], rtol=1e-5, atol=3e-7)
 
 
 # --- labels -----------------------------------------------------------------------------------------------

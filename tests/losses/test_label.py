@@ -60,26 +60,33 @@ def test_gradient_of_log_probability():
     np.testing.assert_allclose(gradient, log_probability(logits, labels)[1], rtol=1e-12, atol=1e-15)
 
 
-def test_all_classes_keep_their_relative_precision_at_both_ends():
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_label_against_the_others_and_what_they_have(label):
     # The largest logit first, last and shared; the others far enough below that 1 - p is far below rounding.
-    logits = np.array([[50, 0, -3], [-3, 0, 20], [1, 1, -60], [0.1, 0, -0.1]], np.float32)
+    logits = np.array([[50, 0, -3], [-3, 0, 20], [1, 1, -60], [0.1, 0, -0.1], [0, -INF, 1]], np.float32)
+    mark = np.broadcast_to(np.arange(3) == label, logits.shape)
+    split = jax.jit(_label.against_others)(logits, mark)
+    log_p = np.stack([log_probability(logits, np.full(5, k))[0] for k in range(3)], axis=1)
+    others = np.where(mark, -INF, log_p)
+    np.testing.assert_allclose(split.log_odds, log_p[:, label] - np.log(np.exp(others).sum(1)), rtol=1e-6)
+    # Near p = 1 the others' log p are rounded, as the docstring says; the label's is not.
+    np.testing.assert_allclose(split.log_probabilities(), others, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(split.power_sum(0.7), np.exp(0.7 * others).sum(1), rtol=1e-5)
 
-    def values_and_gradients(z):
-        def weighted(z):
-            # Each class on its own: the gradients of its two logarithms.
-            log_p, log_complement = _label.class_log_probabilities(z)
-            return jnp.stack([log_p, log_complement])
 
-        return weighted(z), jax.jacrev(weighted)(z)
+def test_nothing_beside_the_label():
+    split = _label.against_others(jnp.array([[2.0, -INF], [0.0, -INF]]), jnp.array([[True, False]] * 2))
+    np.testing.assert_array_equal(split.log_odds, INF)
+    np.testing.assert_array_equal(split.log_probabilities(), -INF)
+    np.testing.assert_array_equal(split.power_sum(0.5), 0)
 
-    got = jax.jit(jax.vmap(values_and_gradients))(logits)
-    z = logits.astype(np.float64)
-    columns = [log_probability(z, np.full(4, k)) for k in range(3)]
-    log_p = np.stack([value for value, _ in columns], axis=1)
-    p = np.exp(log_p)
-    log_complement = np.where(p < 0.5, np.log1p(-np.minimum(p, 0.5)), np.log(p @ (1 - np.eye(3))))
-    # log p itself is rounded by up to 4e-6 at -62.
-    np.testing.assert_allclose(got[0], np.stack([log_p, log_complement], axis=1), rtol=4e-6)
-    gradient = np.stack([slopes for _, slopes in columns], axis=1)
-    odds = np.exp(log_p - log_complement)[..., None]
-    np.testing.assert_allclose(got[1], np.stack([gradient, -odds * gradient], axis=1), rtol=1e-5, atol=1e-37)
+
+def test_log1mexp_at_both_ends():
+    log_p = np.array([-1e-20, -1e-3, -0.5, -0.6931, -30, -90, -1e4], np.float32)
+    value, slope = jax.vmap(jax.value_and_grad(_label.log1mexp))(log_p)
+    exact = log_p.astype(np.float64)
+    expected = np.log1p(-np.exp(np.minimum(exact, -0.5)))
+    expected = np.where(exact > -0.5, np.log(-np.expm1(exact)), expected)
+    np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-37)
+    np.testing.assert_allclose(slope, -np.exp(exact) / -np.expm1(exact), rtol=1e-5, atol=1e-37)
+    assert jax.value_and_grad(_label.log1mexp)(0.0) == (np.finfo(np.float32).min, 0)
