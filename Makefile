@@ -53,10 +53,15 @@ MODES := cross_entropy $(SMALL_OGC) $(SMALL_OGC),mode=published $(SMALL_OGC),bas
 SHARPNESS := cross_entropy cross_entropy+sam cross_entropy+saner:scale_epochs=25
 # What came later, with the baselines it is compared with.
 MORE := cross_entropy mean_absolute_error mae_logit_bias generalized_cross_entropy symmetric_cross_entropy dal
+# The losses of the field that are left, with those they belong to.
+OTHERS := cross_entropy generalized_cross_entropy dal dal:curve=cosine focal mean_squared_error \
+  taylor_cross_entropy jensen_shannon bi_tempered bounded_cross_entropy asymmetric_generalized_cross_entropy \
+  nce_rce nce_agce nce_nnce cross_entropy_with_sparse_regularization logit_clip_cross_entropy \
+  eps_softmax_cross_entropy
 noise_flags = --noise $(word 1,$(subst -, ,$(1))) $(addprefix --noise-rate ,$(word 2,$(subst -, ,$(1))))
 measure = $(RUN) -m experiments compare --run-dir runs/results/$(1)
 
-results: $(VENV)/installed   ## measure experiments/results anew, an hour
+results: $(VENV)/installed   ## measure experiments/results anew, two hours
 	$(foreach cell,$(CELLS),$(call measure,$(cell)) $(call noise_flags,$(cell)) \
 	  --seeds 10 --methods $(METHODS) &&) true
 	$(call measure,symmetric-0.4-30-seeds) $(call noise_flags,symmetric-0.4) --seeds 30 --first-seed 100 \
@@ -69,12 +74,16 @@ results: $(VENV)/installed   ## measure experiments/results anew, an hour
 	  --seeds 10 --gradient-norm-clip None --methods $(SHARPNESS) &&) true
 	$(foreach cell,$(CELLS) instance-0.4,$(call measure,more-$(cell)) $(call noise_flags,$(cell)) \
 	  --seeds 10 --methods $(MORE) &&) true
+	$(foreach cell,$(CELLS) instance-0.4,$(call measure,others-$(cell)) $(call noise_flags,$(cell)) \
+	  --seeds 10 --methods $(OTHERS) &&) true
 	$(call measure,sharpness-symmetric-0.4-30-seeds) $(call noise_flags,symmetric-0.4) --seeds 30 \
 	  --first-seed 100 --gradient-norm-clip None --methods $(SHARPNESS)
 	$(RUN) -m experiments regression --output runs/regression.json
+	$(RUN) -m experiments many-classes --output runs/many_classes.json --figure runs/many_classes.png
 	@# Last, so that what is measured runs on code without uncommitted changes.
 	@for run in runs/results/*; do cp $$run/summary.json experiments/results/digits/$${run##*/}.json; done
-	@cp runs/regression.json experiments/results/regression.json
+	@cp runs/regression.json runs/many_classes.json experiments/results
+	@cp runs/many_classes.png docs/many-classes.png
 	@cp runs/results/symmetric-0.4/comparison.png docs/digits-symmetric-0.4.png
 	$(RUN) -m experiments tables
 

@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import config, regression, run_folder, tables
+from experiments import config, loss_page, many_classes, plots, regression, run_folder, tables
 from experiments.bench import losses, ogc, sharpness
 from experiments.compare import compare, percent
 from experiments.errors import UserError
@@ -23,6 +23,8 @@ Command = (
     | Annotated[config.Predict, subcommand("predict")]
     | Annotated[config.Bench, subcommand("bench")]
     | Annotated[config.Regression, subcommand("regression")]
+    | Annotated[config.ManyClasses, subcommand("many-classes")]
+    | Annotated[config.Losses, subcommand("losses")]
     | Annotated[config.Tables, subcommand("tables")]
 )
 
@@ -87,6 +89,20 @@ def run(command: Command, console: Console) -> None:
             console.print(regression.table(measured))
             if output is not None:
                 run_folder.write_json(output, measured)
+        case config.ManyClasses(output, figure):
+            config.check_output(output)
+            config.check_figure(figure)
+            measured = many_classes.measure()
+            console.print(many_classes.table(measured))
+            if output is not None:
+                run_folder.write_json(output, measured)
+            if figure is not None:
+                plots.many_classes(measured["accuracies"], figure)
+        case config.Losses(figure):
+            config.check_figure(figure)
+            loss_page.show(loss_page.entries(), console)
+            if figure is not None:
+                plots.losses(loss_page.curves(loss_page.plain_losses()), figure)
         case config.Tables():
             for path in tables.write():
                 progress.say(f"written {path}")

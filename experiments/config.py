@@ -126,10 +126,7 @@ class Compare:
     """Train several methods on the same data, noise and seeds, and tabulate them."""
 
     experiment: Annotated[Experiment, _flat] = Experiment(seeds=3)
-    methods: Annotated[tuple[str, ...], arg(help=f"One or more, {_methods_help}")] = (
-        *methods.names(),
-        "cross_entropy+saner",
-    )
+    methods: Annotated[tuple[str, ...], arg(help=f"One or more, {_methods_help}")] = methods.DEFAULT
     run_dir: Path | None = None
     """Where the results go, one folder per method; by default runs/ and a name made of data set and noise."""
 
@@ -165,6 +162,24 @@ class Regression:
 
     output: Path | None = None
     """A file for the results as JSON, besides the table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ManyClasses:
+    """Compare losses over the number of classes, where mean absolute error needs a logit bias; a minute."""
+
+    output: Path | None = None
+    """A file for the results as JSON, besides the table."""
+    figure: Path | None = None
+    """A PNG file for a picture of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """List the losses: what they are, hyper-parameters with ranges and defaults, properties, papers."""
+
+    figure: Path | None = None
+    """A PNG file for their values and slopes against the label's probability."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,10 +220,17 @@ def check_bench(command: Bench) -> None:
     check_output(command.output)
 
 
-def check_output(output: Path | None) -> None:
+def check_output(output: Path | None, flag: str = "--output") -> None:
     """Raises UserError if a file cannot be written there."""
     if output is not None and not output.parent.is_dir():
-        raise UserError(f"--output {output}: the folder {output.parent} does not exist")
+        raise UserError(f"{flag} {output}: the folder {output.parent} does not exist")
+
+
+def check_figure(figure: Path | None) -> None:
+    """Raises UserError if a picture cannot be written there."""
+    check_output(figure, "--figure")
+    if figure is not None and figure.suffix != ".png":
+        raise UserError(f"--figure {figure}: expected a name that ends in .png")
 
 
 def _in_range(flag: str, value: float, least: float, most: float, *, exclude: tuple[float, ...] = ()) -> None:

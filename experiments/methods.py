@@ -1,7 +1,8 @@
 """The methods by name: each is a robust loss with, possibly, a gradient transformation.
 
-To add one, write a function below and list it in `METHODS` or `TRANSFORMATIONS`: its keyword arguments
-become command-line flags with their defaults, its docstring becomes their help.
+To add one, list a loss in `METHODS` or write a function below and list that, in `METHODS` or
+`TRANSFORMATIONS`: its keyword arguments become command-line flags with their defaults, its docstring
+becomes their help.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ import optax
 from tyro.conf import arg
 
 import noisy_optax as nox
+from experiments import docstrings
 from experiments.errors import UserError
 from noisy_optax import RobustLoss, losses, stateless
 
@@ -46,50 +48,23 @@ class Method(NamedTuple):
     measure: Callable[[Any], dict[str, Any]] = _nothing
 
 
-def cross_entropy(setting: Setting) -> Method:
-    """Cross-entropy, the baseline."""
-    return Method(stateless(losses.cross_entropy))
+def of_loss(loss: Callable[..., Any]) -> Callable[..., Method]:
+    """The method that is a loss of the library and nothing else; its hyper-parameters become the method's."""
 
+    def method(setting, **hyperparameters):
+        return Method(stateless(_with(loss, **hyperparameters)))
 
-def mean_absolute_error(setting: Setting) -> Method:
-    """Mean absolute error, 1 - p (Ghosh et al. 2017)."""
-    return Method(stateless(losses.mean_absolute_error))
-
-
-def generalized_cross_entropy(
-    setting: Setting, *, q: Annotated[float, arg(help="in (0, 1]; published 0.7")] = 0.7
-) -> Method:
-    """Generalized cross-entropy, (1 - p^q) / q (Zhang and Sabuncu 2018)."""
-    return Method(stateless(_with(losses.generalized_cross_entropy, q=q)))
-
-
-def phuber_cross_entropy(
-    setting: Setting,
-    *,
-    tau: Annotated[float, arg(help="largest slope in p, > 1; published 2, 10 or 50 by data set")] = 10.0,
-) -> Method:
-    """Partially Huberised cross-entropy (Menon et al. 2020)."""
-    return Method(stateless(_with(losses.phuber_cross_entropy, tau=tau)))
-
-
-def phuber_generalized_cross_entropy(
-    setting: Setting,
-    *,
-    q: Annotated[float, arg(help="in (0, 1); published 0.7")] = 0.7,
-    tau: Annotated[float, arg(help="largest slope in p, > 1; published 10")] = 10.0,
-) -> Method:
-    """Partially Huberised generalized cross-entropy (Menon et al. 2020)."""
-    return Method(stateless(_with(losses.phuber_generalized_cross_entropy, q=q, tau=tau)))
-
-
-def symmetric_cross_entropy(
-    setting: Setting,
-    *,
-    alpha: Annotated[float, arg(help="weight of cross-entropy; published 0.1 for CIFAR-10")] = 0.1,
-    beta: Annotated[float, arg(help="weight of reverse cross-entropy; published 1")] = 1.0,
-) -> Method:
-    """Symmetric cross-entropy (Wang et al. 2019)."""
-    return Method(stateless(_with(losses.symmetric_cross_entropy, alpha=alpha, beta=beta)))
+    text = inspect.getdoc(loss) or ""
+    meanings = docstrings.arguments(text)
+    own = [
+        parameter.replace(annotation=Annotated[type(parameter.default), arg(help=meanings[name])])
+        for name, parameter in inspect.signature(loss).parameters.items()
+        if name not in ("logits", "labels", "axis", "where")
+    ]
+    method.__name__ = loss.__name__
+    method.__doc__ = text.partition("\n")[0]
+    method.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+    return method
 
 
 def dal(
@@ -226,17 +201,43 @@ def saner(
 
 
 METHODS: tuple[Callable[..., Method], ...] = (
-    cross_entropy,
-    mean_absolute_error,
-    generalized_cross_entropy,
-    phuber_cross_entropy,
-    phuber_generalized_cross_entropy,
-    symmetric_cross_entropy,
+    of_loss(losses.cross_entropy),
+    of_loss(losses.mean_absolute_error),
+    of_loss(losses.generalized_cross_entropy),
+    of_loss(losses.phuber_cross_entropy),
+    of_loss(losses.phuber_generalized_cross_entropy),
+    of_loss(losses.symmetric_cross_entropy),
     dal,
     mae_logit_bias,
     ogc,
+    of_loss(losses.focal),
+    of_loss(losses.mean_squared_error),
+    of_loss(losses.taylor_cross_entropy),
+    of_loss(losses.jensen_shannon),
+    of_loss(losses.bi_tempered),
+    of_loss(losses.bounded_cross_entropy),
+    of_loss(losses.asymmetric_generalized_cross_entropy),
+    of_loss(losses.nce_rce),
+    of_loss(losses.nce_agce),
+    of_loss(losses.nce_nnce),
+    of_loss(losses.cross_entropy_with_sparse_regularization),
+    of_loss(losses.logit_clip_cross_entropy),
+    of_loss(losses.eps_softmax_cross_entropy),
 )
 
+# What `compare` trains unless told otherwise.
+DEFAULT = (
+    "cross_entropy",
+    "mean_absolute_error",
+    "generalized_cross_entropy",
+    "phuber_cross_entropy",
+    "phuber_generalized_cross_entropy",
+    "symmetric_cross_entropy",
+    "dal",
+    "mae_logit_bias",
+    "ogc",
+    "cross_entropy+saner",
+)
 
 TRANSFORMATIONS: tuple[Callable[..., optax.GradientTransformationExtraArgs], ...] = (
     sam,

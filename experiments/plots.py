@@ -126,6 +126,49 @@ def mixture(
     _save(figure, path)
 
 
+def losses(curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path) -> None:
+    """Each loss and its slope against the label's probability, a panel each.
+
+    Args:
+      curves: by name, probabilities, values and minus the slopes there.
+      path: of the PNG file.
+    """
+    columns = 5
+    rows = -(-len(curves) // columns)
+    figure = matplotlib.figure.Figure(figsize=(3.1 * columns, 2.3 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True).ravel()
+    for axes, (name, (probability, values, slopes)) in zip(panels, curves.items(), strict=False):
+        axes.plot(probability, values, label="value")
+        axes.plot(probability, slopes, "--", label="minus the slope")
+        # What is near p = 0 would flatten the rest.
+        shown = probability > 0.05
+        highest = max(values[shown].max(), min(slopes[shown].max(), 3 * values[shown].max()))
+        axes.set_ylim(min(0, slopes[shown].min()), 1.05 * highest)
+        axes.set_title(name.replace("_", " "), fontsize="small", wrap=True)
+        axes.grid(alpha=0.3)
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
+    figure.supxlabel("probability of the given label; nine other classes share the rest", fontsize="medium")
+    _save(figure, path)
+
+
+def many_classes(accuracies: dict[str, dict[str, Any]], path: Path) -> None:
+    """Accuracy against the number of classes, a line for each loss, one standard deviation around it."""
+    figure = matplotlib.figure.Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    counts = [int(num_classes) for num_classes in accuracies]
+    for name in next(iter(accuracies.values())):
+        mean, sd = ([100 * own[name][key] for own in accuracies.values()] for key in ("mean", "sd"))
+        axes.errorbar(counts, mean, sd, marker="o", capsize=3, label=name)
+    axes.set(xscale="log", xlabel="classes", ylabel="test accuracy in %", ylim=(0, 100))
+    axes.set_xticks(counts, map(str, counts))
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", frameon=False)
+    _save(figure, path)
+
+
 def _band(axes: Axes, values: Iterable[Iterable[float | None]], label: str) -> None:
     """Mean over seeds as a line, lowest to highest seed as a band."""
     table = np.asarray(list(values), float)

@@ -13,7 +13,7 @@ SETTING = methods.Setting(
 
 
 @pytest.mark.parametrize(
-    "name", [*methods.names(), *(f"ogc+{name}" for name in methods.transformation_names())]
+    "name", [*methods.names(), *(f"cross_entropy+{name}" for name in methods.transformation_names())]
 )
 def test_every_method_is_a_working_pair(name):
     method = methods.build(dict(methods.parse(name)), SETTING)
@@ -55,9 +55,9 @@ def test_logit_bias_is_that_of_the_number_of_classes_and_never_negative(num_clas
 
 
 def test_flags_are_the_keyword_arguments_with_their_defaults():
-    flags = methods.flags_of(methods.phuber_generalized_cross_entropy)
+    flags = methods.flags_of(methods.by_name("phuber_generalized_cross_entropy"))
     assert (flags().q, flags().tau) == (0.7, 10.0)
-    assert methods.flags_of(methods.cross_entropy) is None
+    assert methods.flags_of(methods.by_name("cross_entropy")) is None
 
 
 def test_a_value_out_of_range_is_the_users_error():

@@ -1,0 +1,156 @@
+"""What the library's losses are: made from their docstrings and signatures, so that it stays true."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from experiments import docstrings
+from noisy_optax import losses, ogc
+
+NUM_CLASSES = 10
+_INPUTS = ("logits", "labels", "axis", "where")
+_MAKERS: tuple[Callable[..., Any], ...] = (
+    losses.dal,
+    losses.clip_slope,
+    losses.with_logit_bias,
+    ogc.ogc_loss,
+)
+
+
+class Parameter(NamedTuple):
+    """A hyper-parameter: its default as it is written, or None, and its range and published values."""
+
+    name: str
+    default: str | None
+    meaning: str
+
+
+class Entry(NamedTuple):
+    """What there is to know of a loss.
+
+    Attributes:
+      values: which values it takes, as its docstring says.
+      bounded: whether it stays bounded where p is 0; None if that depends on another loss.
+      symmetric: whether it sums to the same over all labels, whatever the prediction; None likewise.
+    """
+
+    name: str
+    what: str
+    parameters: tuple[Parameter, ...]
+    values: str
+    bounded: bool | None
+    symmetric: bool | None
+    paper: str
+
+
+def plain_losses() -> dict[str, losses.Loss]:
+    """Every public function of logits and labels that is a loss, by name."""
+    public = {name: getattr(losses, name) for name in losses.__all__}
+    return {
+        name: function
+        for name, function in public.items()
+        if inspect.isfunction(function)
+        and tuple(inspect.signature(function).parameters)[:2] == ("logits", "labels")
+        and not name.startswith("label_")
+    }
+
+
+def entries() -> list[Entry]:
+    """All losses by name, then the functions that make a loss of another one or of a schedule."""
+    found = [
+        _entry(name, loss, is_bounded(loss), is_symmetric(loss)) for name, loss in plain_losses().items()
+    ]
+    return found + [_entry(maker.__name__, maker, None, None) for maker in _MAKERS]
+
+
+def is_bounded(loss: losses.Loss) -> bool:
+    """Whether the loss of an example that could hardly be more wrong is a small number."""
+    logits = jnp.zeros((2, NUM_CLASSES)).at[:, 0].set(-1e4).at[0, 1].set(1e4)
+    return bool(jnp.all(loss(logits, jnp.zeros(2, jnp.int32)) < 1e3))
+
+
+def is_symmetric(loss: losses.Loss) -> bool:
+    """Whether the losses of all labels sum to the same number for several predictions."""
+    logits = 3 * jax.random.normal(jax.random.key(0), (8, NUM_CLASSES))
+    labels = jnp.broadcast_to(jnp.arange(NUM_CLASSES), (8, NUM_CLASSES))
+    totals = jnp.sum(loss(jnp.broadcast_to(logits[:, None], (8, NUM_CLASSES, NUM_CLASSES)), labels), axis=-1)
+    return bool(jnp.ptp(totals) < 1e-4 * jnp.max(jnp.abs(totals)))
+
+
+def value_and_slope(loss: losses.Loss, probability: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+    """The loss where the label has `probability` and the others share the rest, and minus its slope in p."""
+
+    def at(log_odds):
+        rest = -jnp.log(jnp.asarray(NUM_CLASSES - 1, log_odds.dtype))
+        logits = jnp.concatenate([log_odds[None], jnp.broadcast_to(rest, (NUM_CLASSES - 1,))])
+        return loss(logits, jnp.zeros([], jnp.int32))
+
+    log_odds = jnp.asarray(np.log(probability) - np.log1p(-probability), jnp.float32)
+    values, by_log_odds = jax.jit(jax.vmap(jax.value_and_grad(at)))(log_odds)
+    return np.asarray(values), -np.asarray(by_log_odds) / (probability * (1 - probability))
+
+
+def curves(plain: dict[str, losses.Loss]) -> dict[str, tuple[NDArray, NDArray, NDArray]]:
+    """Probabilities of the label with each loss's values and slopes there."""
+    probability = np.linspace(0.005, 0.995, 199)
+    return {name: (probability, *value_and_slope(loss, probability)) for name, loss in plain.items()}
+
+
+def show(listed: list[Entry], console: Console) -> None:
+    """Prints the page."""
+    console.print(
+        f"Bounded and symmetric are computed, for {NUM_CLASSES} classes and the defaults. p is the softmax "
+        "probability of the given label.\n"
+    )
+    for entry in listed:
+        flags = [
+            text if holds else f"not {text}"
+            for text, holds in (("bounded", entry.bounded), ("symmetric", entry.symmetric))
+            if holds is not None
+        ]
+        console.print(Text(entry.name, style="bold").append(f"  {', '.join(flags)}", style="dim"))
+        lines = [entry.what, *map(_describe, entry.parameters), entry.values, entry.paper]
+        for line in filter(None, lines):
+            console.print(Padding(Text(line), (0, 0, 0, 4)))
+        console.print()
+
+
+def _describe(parameter: Parameter) -> str:
+    default = "" if parameter.default is None else f" = {parameter.default}"
+    return f"{parameter.name}{default}: {parameter.meaning}"
+
+
+def _entry(name: str, function: Callable[..., Any], bounded: bool | None, symmetric: bool | None) -> Entry:
+    text = inspect.getdoc(function) or ""
+    what, _, _ = text.partition("\n")
+    meanings = docstrings.arguments(text)
+    parameters = tuple(
+        Parameter(key, _default(parameter), meanings[key])
+        for key, parameter in inspect.signature(function).parameters.items()
+        if key not in _INPUTS
+    )
+    values = re.split(r", float32|\. ", docstrings.one_line(docstrings.section(text, "Returns")))[0]
+    return Entry(
+        name,
+        what,
+        parameters,
+        values,
+        bounded,
+        symmetric,
+        docstrings.one_line(docstrings.section(text, "References")),
+    )
+
+
+def _default(parameter: inspect.Parameter) -> str | None:
+    if parameter.default is inspect.Parameter.empty:
+        return None
+    return getattr(parameter.default, "__name__", None) or repr(parameter.default)
