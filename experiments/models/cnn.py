@@ -67,14 +67,15 @@ class CNN8(nnx.Module):
     ):
         height, width, before = input_shape
         self.dtype = style.dtype
-        self.convolutions, self.norms = nnx.List(), nnx.List()
+        convolutions, norms = [], []
         for features in channels:
             for inputs in (before, features):
-                self.convolutions.append(
+                convolutions.append(
                     conv(inputs, features, dtype=style.dtype, kernel_init=_he_uniform, rngs=rngs)
                 )
-                self.norms.append(norm(style.norm, features, rngs=rngs))
+                norms.append(norm(style.norm, features, rngs=rngs))
             before = features
+        self.convolutions, self.norms = nnx.List(convolutions), nnx.List(norms)
         pixels = (height // 8) * (width // 8)
         self.hidden = linear(
             pixels * before, hidden, dtype=style.dtype, kernel_init=_xavier_uniform, rngs=rngs

@@ -105,14 +105,15 @@ class ResNet(nnx.Module):
         self.dtype = style.dtype
         self.stem = plain_conv(input_channels, channels, style, rngs=rngs)
         self.stem_norm = norm(style.norm, channels, rngs=rngs)
-        self.stages, features = nnx.List(), channels
+        stages, features = [], channels
         for i, depth in enumerate(depths):
-            blocks = nnx.List()
+            blocks = []
             for j in range(depth):
                 stride = 2 if i > 0 and j == 0 else 1
                 blocks.append(block(features, 2**i * channels, stride, style, rngs=rngs))
                 features = blocks[-1].convolutions[-1].out_features
-            self.stages.append(nnx.Sequential(*blocks))
+            stages.append(nnx.Sequential(*blocks))
+        self.stages = nnx.List(stages)
         self.head = linear(features, num_classes, rngs=rngs)
 
     def __call__(self, images: Float[Array, "batch height width channels"]) -> Float[Array, "batch classes"]:

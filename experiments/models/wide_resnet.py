@@ -46,7 +46,7 @@ class WideResNet(nnx.Module):
     ):
         self.dtype = style.dtype
         self.stem = plain_conv(input_channels, 16, style, rngs=rngs)
-        self.stages, before = nnx.List(), 16
+        stages, before = [], 16
         for i in range(3):
             features = 2**i * 16 * widening
             blocks = [
@@ -55,8 +55,9 @@ class WideResNet(nnx.Module):
                 )
                 for j in range((depth - 4) // 6)
             ]
-            self.stages.append(nnx.Sequential(*blocks))
+            stages.append(nnx.Sequential(*blocks))
             before = features
+        self.stages = nnx.List(stages)
         self.norm = norm(style.norm, before, rngs=rngs)
         self.head = linear(before, num_classes, rngs=rngs)
 
