@@ -67,7 +67,7 @@ def random_rotation(key: PRNGKeyArray, images: Images, degrees: float) -> Images
 def rotate(images: Images, radians: Float[Array, "batch"]) -> Images:
     """Each image turned counter-clockwise about its centre, interpolated linearly, black where it was not."""
     _, height, width, _ = images.shape
-    y, x = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2
+    y, x = (jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2 for size in (height, width))
 
     def turn(image, angle):
         # Where each new pixel was before; the y axis points down.
