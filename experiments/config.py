@@ -54,12 +54,33 @@ class Data:
 class Model:
     """The network."""
 
-    model: Literal["mlp", "cnn"] = "mlp"
-    """`mlp`: two hidden layers; `cnn`: two 3x3 convolutions and a hidden layer, for images [N, H, W, C]."""
+    model: Literal[
+        "mlp", "cnn", "cnn8", "resnet18", "resnet34", "resnet50", "wideresnet40_2", "wideresnet28_10"
+    ] = "mlp"
+    """`mlp`: two hidden layers. The others want images [N, H, W, C]. `cnn`: two 3x3 convolutions and a hidden
+    layer; `cnn8`: the 8 layers of the papers on robust losses; `resnet18` to `resnet50` and
+    `wideresnet40_2`, `wideresnet28_10` (depth, widening): as on CIFAR, with a 3x3 convolution first."""
     width: int = 256
-    """Units in a hidden layer; the convolutions have an eighth and a quarter of it as channels."""
-    norm: Literal["none", "batch", "group"] = "none"
-    """Normalisation after each hidden layer."""
+    """Units in a hidden layer of `mlp` and `cnn`; the convolutions of `cnn` have an eighth and a quarter of
+    it as channels."""
+    norm: Literal["default", "none", "batch", "group"] = "default"
+    """Normalisation after each convolution and hidden layer (of `cnn`, the convolutions only); by default
+    none in `mlp` and `cnn`, batch in the others."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What convolutions and hidden layers are computed in; parameters, norms and logits stay float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images, new ones each epoch."""
+
+    augment: tuple[Literal["crop", "flip", "rotate"], ...] = ()
+    """In this order: `crop` pads with black and cuts out a window of the old size; `flip` mirrors left and
+    right, half of the time; `rotate` turns about the centre, with black corners."""
+    crop_padding: int = 4
+    """Pixels of padding on each side."""
+    rotation_degrees: float = 15.0
+    """Largest angle, either way."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,13 +95,24 @@ class Optimization:
     """`sgd`: stochastic gradient descent with momentum; `adamw`: Adam with decoupled weight decay, which
     wants a --learning-rate near 0.001."""
     learning_rate: float = 0.1
-    """Of the first epoch."""
-    learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
-    """From epoch to epoch; cosine ends at 0."""
+    """Of the first epoch, or of the first after the warm-up."""
+    learning_rate_schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """From epoch to epoch: `cosine` ends at 0; `step` multiplies by --learning-rate-factor after each of
+    --learning-rate-steps epochs."""
+    learning_rate_steps: tuple[int, ...] = ()
+    """Epochs after which the step schedule lowers the rate, counted from the start, e.g. 40 80."""
+    learning_rate_factor: float = 0.1
+    """What the step schedule multiplies by."""
+    warmup_epochs: int = 0
+    """Epochs in which the rate rises in equal steps, one per batch; cosine decays over those that remain."""
     momentum: float = 0.9
     """Heavy-ball momentum; of adamw, the decay of the first moment."""
+    nesterov: bool = False
+    """Nesterov's form of the momentum."""
     weight_decay: float = 5e-4
-    """Of all parameters; added to the gradient by sgd, to the step by adamw."""
+    """Added to the gradient by sgd, to the step by adamw."""
+    weight_decay_on: Literal["all", "kernels"] = "all"
+    """`all` parameters, as PyTorch does it, or `kernels`: no biases and no norms."""
     gradient_norm_clip: float | None = 5.0
     """Largest global norm of a step's gradient; None for no limit."""
     perturbed_statistics: bool = False
@@ -94,6 +126,7 @@ class Experiment:
 
     data: Annotated[Data, _flat] = Data()
     model: Annotated[Model, _flat] = Model()
+    augmentation: Annotated[Augmentation, _flat] = Augmentation()
     optimization: Annotated[Optimization, _flat] = Optimization()
     hyperparameters: Annotated[Hyperparameters, _flat] = _NO_CHANGES  # type: ignore[valid-type]
     seeds: int = 1
@@ -200,9 +233,13 @@ def check(experiment: Experiment) -> None:
     _in_range("--noise-rate", data.noise_rate or 0, 0, 1)
     _in_range("--validation-fraction", data.validation_fraction, 0, 1)
     _in_range("--width", model.width, 8, infinity)
+    if model.width != Model.width and model.model not in ("mlp", "cnn"):
+        raise UserError(f"--width has no effect with --model {model.model}; it is for mlp and cnn")
+    _check_augmentation(experiment.augmentation)
     _in_range("--epochs", optimization.epochs, 1, infinity)
     _in_range("--batch-size", optimization.batch_size, 1, infinity)
     _in_range("--learning-rate", optimization.learning_rate, 0, infinity, exclude=(0, infinity))
+    _check_schedule(optimization)
     _in_range("--momentum", optimization.momentum, 0, 1, exclude=(1,))
     _in_range("--weight-decay", optimization.weight_decay, 0, infinity, exclude=(infinity,))
     if optimization.gradient_norm_clip is not None:
@@ -212,6 +249,32 @@ def check(experiment: Experiment) -> None:
     _in_range("--checkpoint-every", experiment.checkpoint_every, 1, infinity)
     if experiment.select == "validation" and not data.validation_fraction:
         raise UserError("--select validation needs --validation-fraction above 0")
+
+
+def _check_augmentation(augmentation: Augmentation) -> None:
+    _in_range("--crop-padding", augmentation.crop_padding, 1, float("inf"))
+    _in_range("--rotation-degrees", augmentation.rotation_degrees, 0, 180, exclude=(0,))
+    if len(set(augmentation.augment)) < len(augmentation.augment):
+        raise UserError(
+            f"--augment takes each change once, got {' '.join(augmentation.augment)}; leave out the second"
+        )
+
+
+def _check_schedule(optimization: Optimization) -> None:
+    steps, schedule = optimization.learning_rate_steps, optimization.learning_rate_schedule
+    if schedule == "step" and not steps:
+        raise UserError("--learning-rate-schedule step needs --learning-rate-steps, e.g. 40 80")
+    if schedule != "step" and steps:
+        raise UserError(
+            f"--learning-rate-steps has no effect with --learning-rate-schedule {schedule}; choose step"
+        )
+    if list(steps) != sorted({step for step in steps if 0 < step < optimization.epochs}):
+        raise UserError(
+            f"--learning-rate-steps must rise and lie between 0 and --epochs {optimization.epochs}, "
+            f"got {' '.join(map(str, steps))}"
+        )
+    _in_range("--learning-rate-factor", optimization.learning_rate_factor, 0, 1, exclude=(0,))
+    _in_range("--warmup-epochs", optimization.warmup_epochs, 0, optimization.epochs - 1)
 
 
 def check_bench(command: Bench) -> None:
@@ -248,9 +311,21 @@ def hyperparameters_of(method: str, experiment: Experiment) -> dict[str, dict[st
     return resolved
 
 
+def norm_of(model: Model) -> Literal["none", "batch", "group"]:
+    """The normalisation that is meant."""
+    if model.norm != "default":
+        return model.norm
+    return "none" if model.model in ("mlp", "cnn") else "batch"
+
+
+def _resolved(experiment: Experiment) -> dict[str, Any]:
+    model = dataclasses.replace(experiment.model, norm=norm_of(experiment.model))
+    return dataclasses.asdict(dataclasses.replace(experiment, model=model))
+
+
 def as_record(method: str, experiment: Experiment) -> dict[str, Any]:
     """The configuration of a run as it is saved: only what the run depends on."""
-    record = dataclasses.asdict(experiment)
+    record = _resolved(experiment)
     resolved = hyperparameters_of(method, experiment)
     return {"method": "+".join(resolved), **record, "hyperparameters": resolved}
 
@@ -274,7 +349,8 @@ def _from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
     return record["method"], Experiment(
         data=Data(**record["data"]),
         model=Model(**record["model"]),
-        optimization=Optimization(**record["optimization"]),
+        augmentation=Augmentation(**_with_tuple(record["augmentation"], "augment")),
+        optimization=Optimization(**_with_tuple(record["optimization"], "learning_rate_steps")),
         hyperparameters=Hyperparameters(**flags),
         seeds=record["seeds"],
         first_seed=record["first_seed"],
@@ -284,9 +360,14 @@ def _from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
     )
 
 
+def _with_tuple(record: dict[str, Any], name: str) -> dict[str, Any]:
+    # JSON has lists only.
+    return {**record, name: tuple(record[name])}
+
+
 def shared_record(experiment: Experiment) -> dict[str, Any]:
     """What the runs of one comparison have in common."""
-    record = dataclasses.asdict(experiment)
+    record = _resolved(experiment)
     del record["hyperparameters"]
     return {"comparison": record}
 

@@ -35,12 +35,14 @@ class Parts(NamedTuple):
     Attributes:
       perturbed_statistics: whether, after a step with a second gradient, BatchNorm's statistics are those of
         the second pass.
+      augment: `augment(key, images) -> images`, random changes of a batch in raw pixels, or None.
     """
 
     network: models.Network
     method: methods.Method
     optimizer: optax.GradientTransformation
     perturbed_statistics: bool = False
+    augment: Callable[..., Array] | None = None
 
 
 class Batches(NamedTuple):
@@ -66,37 +68,54 @@ def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Calla
 
 
 def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callable:
-    """`run_epoch(state, inputs, images, given, keys) -> (state, Batches)`, one compiled loop over steps."""
+    """An epoch as one compiled loop over steps.
 
-    def epoch(state, inputs, images, given, key):
-        indices = epoch_order(key, len(images), batch_size)
+    Its signature is `run_epoch(state, inputs, images, given, order_keys, augment_keys) -> (state, Batches)`;
+    augment_keys may be left out where nothing is augmented.
+    """
 
-        def step(state, batch):
-            return train_step(parts, state, prepare(inputs, images[batch]), given[batch])
+    def epoch(state, inputs, images, given, order_key, augment_key):
+        indices = epoch_order(order_key, len(images), batch_size)
 
-        state, (losses, predictions) = jax.lax.scan(step, state, indices)
+        def step(state, drawn):
+            batch, key = drawn
+            return train_step(parts, state, training_inputs(parts, inputs, images[batch], key), given[batch])
+
+        drawn = indices, step_keys(parts, augment_key, len(indices))
+        state, (losses, predictions) = jax.lax.scan(step, state, drawn)
         return state, Batches(losses, predictions, indices)
 
     axes = seed_axes(parts)
-    return jax.jit(over_seeds(epoch, num_seeds, (axes, None, None, 0, 0), (axes, 0)), donate_argnums=0)
+    over = over_seeds(epoch, num_seeds, (axes, None, None, 0, 0, 0), (axes, 0))
+    run = jax.jit(over, donate_argnums=0)
+
+    def run_epoch(state, inputs, images, given, order_keys, augment_keys=None):
+        return run(state, inputs, images, given, order_keys, augment_keys)
+
+    return run_epoch
 
 
 def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Callable:
     """The same as `compile_epoch_loop`, a step at a time."""
 
-    def one(state, inputs, images, given, batch):
-        return train_step(parts, state, prepare(inputs, images[batch]), given[batch])
+    def one(state, inputs, images, given, drawn):
+        batch, key = drawn
+        return train_step(parts, state, training_inputs(parts, inputs, images[batch], key), given[batch])
+
+    def draw(order_key, augment_key, images):
+        indices = epoch_order(order_key, len(images), batch_size)
+        return indices, step_keys(parts, augment_key, len(indices))
 
     axes = seed_axes(parts)
     step = jax.jit(over_seeds(one, num_seeds, (axes, None, None, 0, 0), (axes, 0)), donate_argnums=0)
-    order = jax.jit(
-        over_seeds(lambda key, images: epoch_order(key, len(images), batch_size), num_seeds, (0, None))
-    )
+    draw_all = jax.jit(over_seeds(draw, num_seeds, (0, 0, None)))
 
-    def run_epoch(state, inputs, images, given, keys):
-        indices, outputs = order(keys, images), []
+    def run_epoch(state, inputs, images, given, order_keys, augment_keys=None):
+        drawn, outputs = draw_all(order_keys, augment_keys, images), []
+        indices, _ = drawn
         for i in range(indices.shape[1]):
-            state, output = step(state, inputs, images, given, indices[:, i])
+            of_step = jax.tree.map(lambda x, i=i: x[:, i], drawn)
+            state, output = step(state, inputs, images, given, of_step)
             outputs.append(output)
         losses, predictions = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *outputs)
         return state, Batches(losses, predictions, indices)
@@ -138,6 +157,20 @@ def epoch_order(key: PRNGKeyArray, examples: int, batch_size: int) -> Int[Array,
     """The examples of each batch of an epoch, in a fresh random order; what is left over is dropped."""
     steps = examples // batch_size
     return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
+
+
+def step_keys(parts: Parts, key: PRNGKeyArray | None, steps: int) -> PRNGKeyArray | None:
+    """What each step of an epoch augments with, if it does."""
+    if parts.augment is None or key is None:
+        return None
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(steps))
+
+
+def training_inputs(
+    parts: Parts, inputs: Inputs, images: Array, key: PRNGKeyArray | None
+) -> Float[Array, "batch ..."]:
+    """A batch of raw images as the network sees it in training."""
+    return prepare(inputs, images if parts.augment is None else parts.augment(key, images))
 
 
 def train_step(

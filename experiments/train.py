@@ -13,7 +13,18 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import noisy_optax as nox
-from experiments import checkpoint, config, methods, metrics, models, plots, run_folder, steps
+from experiments import (
+    augment,
+    checkpoint,
+    config,
+    methods,
+    metrics,
+    models,
+    optimizers,
+    plots,
+    run_folder,
+    steps,
+)
 from experiments.config import Experiment
 from experiments.data import labels as data_labels
 from experiments.data import sources
@@ -93,8 +104,11 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
     started, diverged = time.perf_counter(), False
     with progress.epochs(method, epoch, experiment.optimization.epochs) as report_epoch:
         while epoch < experiment.optimization.epochs:
-            order_keys = jax.vmap(jax.random.fold_in, (0, None))(keys["order"], epoch)
-            state, batches = run_epoch(run.state, inputs, train_images, train_given, order_keys)
+            order_keys, augment_keys = (
+                jax.vmap(jax.random.fold_in, (0, None))(keys[purpose], epoch)
+                for purpose in ("order", "augment")
+            )
+            state, batches = run_epoch(run.state, inputs, train_images, train_given, order_keys, augment_keys)
             epoch += 1
 
             measured = {
@@ -156,7 +170,8 @@ def seeds_of(experiment: Experiment) -> range:
 def seed_keys(experiment: Experiment) -> dict[str, PRNGKeyArray]:
     """One key per seed for each thing that is drawn, so that none depends on how much another draws."""
     roots = jax.vmap(jax.random.key)(jnp.asarray(seeds_of(experiment), jnp.uint32))
-    purposes = ("noise", "init", "order")
+    # New purposes go last, so that those before them keep their draws.
+    purposes = ("noise", "init", "order", "augment")
     return {name: jax.vmap(jax.random.fold_in, (0, None))(roots, i) for i, name in enumerate(purposes)}
 
 
@@ -194,34 +209,18 @@ def assemble(
     """The network, the method and the optimizer that the configuration names."""
     optimization = experiment.optimization
     steps_per_epoch = train_examples // optimization.batch_size
-    if optimization.learning_rate_schedule == "cosine":
-        by_epoch = optax.cosine_decay_schedule(optimization.learning_rate, optimization.epochs)
-    else:
-        by_epoch = optax.constant_schedule(optimization.learning_rate)
-
-    def learning_rate(step):
-        return by_epoch(jnp.asarray(step // steps_per_epoch, jnp.float32))
-
+    learning_rate = optimizers.learning_rate(optimization, steps_per_epoch)
     setting = methods.Setting(num_classes, optimization.epochs, steps_per_epoch, learning_rate)
     chosen = methods.build(config.hyperparameters_of(method, experiment), setting)
     limit = optimization.gradient_norm_clip
     optimizer = optax.chain(
         chosen.transformation,
         optax.identity() if limit is None else optax.clip_by_global_norm(limit),
-        build_optimizer(optimization, learning_rate),
+        optimizers.build(optimization, learning_rate),
     )
     network = models.build(experiment.model, input_shape, num_classes)
-    return Parts(network, chosen, optimizer, optimization.perturbed_statistics)
-
-
-def build_optimizer(
-    optimization: config.Optimization, learning_rate: optax.Schedule
-) -> optax.GradientTransformation:
-    """The optimizer with its weight decay."""
-    momentum, weight_decay = optimization.momentum, optimization.weight_decay
-    if optimization.optimizer == "adamw":
-        return optax.adamw(learning_rate, b1=momentum, weight_decay=weight_decay)
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate, momentum))
+    augmentation = augment.build(experiment.augmentation, input_shape)
+    return Parts(network, chosen, optimizer, optimization.perturbed_statistics, augmentation)
 
 
 def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs) -> Run:

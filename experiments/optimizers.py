@@ -1,0 +1,52 @@
+"""Optimizers and learning-rate schedules."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.config import Optimization
+
+
+def learning_rate(optimization: Optimization, steps_per_epoch: int) -> optax.Schedule:
+    """The learning rate of each step: constant within an epoch, but for the warm-up's."""
+    by_epoch, warmup = _by_epoch(optimization), optimization.warmup_epochs * steps_per_epoch
+
+    def of_step(step):
+        rate = by_epoch(jnp.asarray(step // steps_per_epoch, jnp.float32))
+        if not warmup:
+            return rate
+        return jnp.where(step < warmup, optimization.learning_rate * (step + 1.0) / warmup, rate)
+
+    return of_step
+
+
+def _by_epoch(optimization: Optimization) -> optax.Schedule:
+    rate, warmup = optimization.learning_rate, optimization.warmup_epochs
+    match optimization.learning_rate_schedule:
+        case "cosine":
+            cosine = optax.cosine_decay_schedule(rate, optimization.epochs - warmup)
+            return cosine if not warmup else lambda epoch: cosine(epoch - warmup)
+        case "step":
+            # Half an epoch early: the epoch is a float, and only whole ones are ever asked for.
+            milestones = jnp.asarray(optimization.learning_rate_steps) - 0.5
+            return lambda epoch: rate * optimization.learning_rate_factor ** jnp.sum(epoch > milestones)
+    return optax.constant_schedule(rate)
+
+
+def build(optimization: Optimization, learning_rate: optax.Schedule) -> optax.GradientTransformation:
+    """The optimizer with its weight decay."""
+    momentum, nesterov = optimization.momentum, optimization.nesterov
+    mask = _kernels if optimization.weight_decay_on == "kernels" else None
+    if optimization.optimizer == "adamw":
+        return optax.adamw(
+            learning_rate, b1=momentum, weight_decay=optimization.weight_decay, mask=mask, nesterov=nesterov
+        )
+    return optax.chain(
+        optax.add_decayed_weights(optimization.weight_decay, mask),
+        optax.sgd(learning_rate, momentum, nesterov),
+    )
+
+
+def _kernels(params):
+    # Biases, and the scales of norms, are vectors; nothing else is.
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
