@@ -9,10 +9,10 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import config, loss_page, many_classes, plots, regression, run_folder, tables
+from experiments import config, devices, loss_page, many_classes, plots, regression, run_folder, tables
 from experiments.bench import losses, ogc, sharpness
 from experiments.compare import compare, percent
-from experiments.errors import UserError
+from experiments.errors import Stopped, UserError
 from experiments.predict import predict
 from experiments.progress import Progress
 from experiments.train import train
@@ -40,6 +40,8 @@ def main(args: list[str] | None = None) -> int:
     try:
         command = tyro.cli(Command, args=args, prog="python -m experiments", description=__doc__)
         run(command, console)
+    except Stopped as reached:
+        console.print(str(reached), markup=False, highlight=False, soft_wrap=True)
     except UserError as error:
         errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return 2
@@ -65,9 +67,13 @@ def run(command: Command, console: Console) -> None:
     """Carries out a parsed command."""
     progress = Progress(console)
     match command:
-        case config.Train(experiment, method, run_dir):
+        case config.Train(experiment, placement, method, run_dir):
+            devices.check(placement)
+            devices.connect(placement)
+            if not devices.is_main_process():
+                progress = Progress(Console(quiet=True))
             run_dir = run_dir or config.default_run_dir(experiment, method)
-            summary = train(method, experiment, run_dir, progress)
+            summary = train(method, experiment, run_dir, progress, placement)
             spread = percent(summary["last_10_mean"])
             progress.say(f"{summary['metric'].replace('_', ' ')}, mean of the last 10 epochs: {spread} %")
             progress.say(f"results {run_dir / 'summary.json'}")

@@ -70,7 +70,7 @@ class Checkpoints:
         self._manager.close()
 
 
-def abstract(tree: Any) -> Any:
-    """Shapes and types of `tree`'s arrays on this process's first device."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+def abstract(tree: Any, sharding: jax.sharding.Sharding | None = None) -> Any:
+    """Shapes and types of `tree`'s arrays, with the sharding they shall have: by default one device's."""
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)

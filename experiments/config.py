@@ -145,10 +145,28 @@ class Experiment:
 
 
 @dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where and how long a run happens, none of which changes its result but for rounding."""
+
+    devices: int = 1
+    """Devices of this host to split each batch over; a run may be resumed on another number."""
+    coordinator: str | None = None
+    """Of a run on several hosts, each starting the same command: HOST:PORT of the first, or `auto` where
+    JAX can find out (Slurm, Open MPI, Kubernetes, Cloud TPU). The run folder must be shared by all."""
+    processes: int | None = None
+    """How many processes the run has; with --coordinator HOST:PORT."""
+    process_id: int | None = None
+    """Which of them this is, from 0; with --coordinator HOST:PORT."""
+    stop_after: float | None = None
+    """Minutes after which to stop, with a checkpoint, at the end of an epoch; the same command goes on."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Train:
     """Train one method; the same command again resumes where it was interrupted."""
 
     experiment: Annotated[Experiment, _flat] = Experiment()
+    placement: Annotated[Placement, _flat] = Placement()
     method: Annotated[str, arg(help=_methods_help)] = "cross_entropy"
     run_dir: Path | None = None
     """Where the results go; by default runs/ and a name made of data set, noise and method."""

@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """Something the user can mend: the message says what was expected, what came and what to do."""
+
+
+class Stopped(Exception):
+    """The time that the user gave is over, and what was done is saved; the message says how to go on."""

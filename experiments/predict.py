@@ -12,7 +12,7 @@ from experiments import checkpoint, config, run_folder
 from experiments.data import sources
 from experiments.errors import UserError
 from experiments.progress import Progress
-from experiments.steps import Inputs, evaluate, over_seeds
+from experiments.steps import Inputs, compile_evaluation
 from experiments.train import assemble, initial_run
 
 
@@ -51,11 +51,8 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
     epoch, (state, selected, inputs) = restored
     shipped = selected or state
 
-    def run_evaluation(params, statistics, images):
-        return evaluate(parts.network, params, statistics, inputs, images)
-
-    by_seed = jax.jit(over_seeds(run_evaluation, experiment.seeds, (0, 0, None)))
-    logits = by_seed(shipped.params, shipped.statistics, jnp.asarray(images))
+    evaluate = compile_evaluation(parts, experiment.seeds)
+    logits = evaluate(shipped.params, shipped.statistics, inputs, images)
     probabilities = np.asarray(jnp.mean(jax.nn.softmax(logits), axis=0))
     _write(output, probabilities)
 

@@ -1,4 +1,7 @@
-"""The files of a run: config.json, metrics.jsonl, summary.json; and what code wrote them."""
+"""The files of a run: config.json, metrics.jsonl, summary.json; and what code wrote them.
+
+Of a run's processes on several hosts all read and the first one writes.
+"""
 
 import hashlib
 import json
@@ -14,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.devices import is_main_process
 from experiments.errors import UserError
 
 
@@ -31,7 +35,8 @@ def claim(run_dir: Path, config: dict[str, Any]) -> None:
     # A kill may have left a file that was being written.
     if run_dir.is_dir() and any(entry.suffix != ".unfinished" for entry in run_dir.iterdir()):
         raise UserError(f"{run_dir} is not empty and has no config.json; choose another --run-dir")
-    run_dir.mkdir(parents=True, exist_ok=True)
+    if is_main_process():
+        run_dir.mkdir(parents=True, exist_ok=True)
     write_json(path, {"config": config, "provenance": provenance()})
 
 
@@ -72,8 +77,9 @@ def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
 
 def append_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
     """Adds one epoch's metrics as a line of metrics.jsonl."""
-    with (run_dir / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(_plain(metrics)) + "\n")
+    if is_main_process():
+        with (run_dir / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(_plain(metrics)) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -95,9 +101,10 @@ def as_json(content: Any) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)
+    if is_main_process():
+        unfinished = path.with_name(path.name + ".unfinished")
+        unfinished.write_text(text)
+        os.replace(unfinished, path)
 
 
 def _plain(value: Any) -> Any:

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 import noisy_optax as nox
-from experiments import methods, models
+from experiments import devices, methods, models
 from experiments.config import Experiment
 
 
@@ -36,6 +37,7 @@ class Parts(NamedTuple):
       perturbed_statistics: whether, after a step with a second gradient, BatchNorm's statistics are those of
         the second pass.
       augment: `augment(key, images) -> images`, random changes of a batch in raw pixels, or None.
+      mesh: the devices that batches are split over, or None for a single one.
     """
 
     network: models.Network
@@ -43,6 +45,7 @@ class Parts(NamedTuple):
     optimizer: optax.GradientTransformation
     perturbed_statistics: bool = False
     augment: Callable[..., Array] | None = None
+    mesh: jax.sharding.Mesh | None = None
 
 
 class Batches(NamedTuple):
@@ -54,17 +57,34 @@ class Batches(NamedTuple):
 
 
 def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Callable]:
-    """An epoch of training and `evaluate`, over all seeds at once, compiled on first use."""
-
-    def evaluation(state, inputs, images):
-        return evaluate(parts.network, state.params, state.statistics, inputs, images)
-
+    """An epoch of training and an evaluation, over all seeds at once, compiled on first use."""
     # XLA runs a convolution inside of a loop on a CPU ten times as slowly as outside of one.
     stepwise = parts.network.convolutional and jax.default_backend() == "cpu"
     compile_epoch = compile_stepwise_epoch if stepwise else compile_epoch_loop
     run_epoch = compile_epoch(parts, experiment.optimization.batch_size, experiment.seeds)
-    run_evaluation = over_seeds(evaluation, experiment.seeds, (seed_axes(parts), None, None))
-    return run_epoch, jax.jit(run_evaluation)
+    return run_epoch, compile_evaluation(parts, experiment.seeds)
+
+
+EVALUATION_CHUNK = 1000
+
+
+def compile_evaluation(parts: Parts, num_seeds: int) -> Callable:
+    """`run_evaluation(params, statistics, inputs, images) -> logits`, in chunks that fit into memory."""
+
+    def logits(params, statistics, inputs, images):
+        prepared = prepare(inputs, devices.split_batch(parts.mesh, images))
+        return parts.network.apply(params, statistics, prepared, train=False)[0]
+
+    of_chunk = jax.jit(
+        over_seeds(logits, num_seeds, (0, 0, None, None)), out_shardings=devices.replicated(parts.mesh)
+    )
+
+    # A loop of Python's: within a compiled one XLA is slow at convolutions on a CPU.
+    def run_evaluation(params, statistics, inputs, images):
+        chunks = [images[i : i + EVALUATION_CHUNK] for i in range(0, len(images), EVALUATION_CHUNK)]
+        return np.concatenate([of_chunk(params, statistics, inputs, chunk) for chunk in chunks], axis=1)
+
+    return run_evaluation
 
 
 def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callable:
@@ -78,8 +98,7 @@ def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callabl
         indices = epoch_order(order_key, len(images), batch_size)
 
         def step(state, drawn):
-            batch, key = drawn
-            return train_step(parts, state, training_inputs(parts, inputs, images[batch], key), given[batch])
+            return train_step(parts, state, *take_batch(parts, inputs, images, given, *drawn))
 
         drawn = indices, step_keys(parts, augment_key, len(indices))
         state, (losses, predictions) = jax.lax.scan(step, state, drawn)
@@ -87,7 +106,7 @@ def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callabl
 
     axes = seed_axes(parts)
     over = over_seeds(epoch, num_seeds, (axes, None, None, 0, 0, 0), (axes, 0))
-    run = jax.jit(over, donate_argnums=0)
+    run = jax.jit(over, donate_argnums=0, out_shardings=devices.replicated(parts.mesh))
 
     def run_epoch(state, inputs, images, given, order_keys, augment_keys=None):
         return run(state, inputs, images, given, order_keys, augment_keys)
@@ -99,15 +118,15 @@ def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Cal
     """The same as `compile_epoch_loop`, a step at a time."""
 
     def one(state, inputs, images, given, drawn):
-        batch, key = drawn
-        return train_step(parts, state, training_inputs(parts, inputs, images[batch], key), given[batch])
+        return train_step(parts, state, *take_batch(parts, inputs, images, given, *drawn))
 
     def draw(order_key, augment_key, images):
         indices = epoch_order(order_key, len(images), batch_size)
         return indices, step_keys(parts, augment_key, len(indices))
 
     axes = seed_axes(parts)
-    step = jax.jit(over_seeds(one, num_seeds, (axes, None, None, 0, 0), (axes, 0)), donate_argnums=0)
+    over = over_seeds(one, num_seeds, (axes, None, None, 0, 0), (axes, 0))
+    step = jax.jit(over, donate_argnums=0, out_shardings=devices.replicated(parts.mesh))
     draw_all = jax.jit(over_seeds(draw, num_seeds, (0, 0, None)))
 
     def run_epoch(state, inputs, images, given, order_keys, augment_keys=None):
@@ -166,11 +185,17 @@ def step_keys(parts: Parts, key: PRNGKeyArray | None, steps: int) -> PRNGKeyArra
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(steps))
 
 
-def training_inputs(
-    parts: Parts, inputs: Inputs, images: Array, key: PRNGKeyArray | None
-) -> Float[Array, "batch ..."]:
-    """A batch of raw images as the network sees it in training."""
-    return prepare(inputs, images if parts.augment is None else parts.augment(key, images))
+def take_batch(
+    parts: Parts,
+    inputs: Inputs,
+    images: Array,
+    given: Int[Array, "n"],
+    indices: Int[Array, "batch"],
+    key: PRNGKeyArray | None,
+) -> tuple[Float[Array, "batch ..."], Int[Array, "batch"]]:
+    """Some of the examples as the network sees them in training, and their labels, split over the devices."""
+    images, labels = devices.split_batch(parts.mesh, (images[indices], given[indices]))
+    return prepare(inputs, images if parts.augment is None else parts.augment(key, images)), labels
 
 
 def train_step(
@@ -245,17 +270,6 @@ def group_statistics(
     )(state.params, images, given)
     ratios = jax.tree.map(lambda rate: jnp.mean(rate, where=~clean) / jnp.mean(rate, where=clean), rates)
     return found | {f"fitting_ratio_{name}": value for name, value in zip("abc", ratios, strict=False)}
-
-
-def evaluate(
-    network: models.Network, params: Any, statistics: Any, inputs: Inputs, images: Array
-) -> Float[Array, "n classes"]:
-    """Logits of all images, in chunks that fit into memory."""
-
-    def one(image):
-        return network.apply(params, statistics, prepare(inputs, image[None]), train=False)[0][0]
-
-    return jax.lax.map(one, images, batch_size=min(len(images), 1000))
 
 
 def prepare(inputs: Inputs, images: Array) -> Float[Array, "..."]:

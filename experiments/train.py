@@ -17,6 +17,7 @@ from experiments import (
     augment,
     checkpoint,
     config,
+    devices,
     methods,
     metrics,
     models,
@@ -25,10 +26,10 @@ from experiments import (
     run_folder,
     steps,
 )
-from experiments.config import Experiment
+from experiments.config import Experiment, Placement
 from experiments.data import labels as data_labels
 from experiments.data import sources
-from experiments.errors import UserError
+from experiments.errors import Stopped, UserError
 from experiments.progress import Progress
 from experiments.steps import Batches, Inputs, Parts, TrainState
 
@@ -59,9 +60,16 @@ class Split(NamedTuple):
     validation_given: np.ndarray
 
 
-def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress) -> dict[str, Any]:
+def train(
+    method: str,
+    experiment: Experiment,
+    run_dir: Path,
+    progress: Progress,
+    placement: Placement = Placement(),  # noqa: B008  # frozen
+) -> dict[str, Any]:
     """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""
     config.check(experiment)
+    mesh = devices.mesh(placement, experiment.optimization.batch_size)
     dataset = sources.load(experiment.data.dataset)
     keys = seed_keys(experiment)
     given = data_labels.corrupt(experiment.data, dataset, keys["noise"])
@@ -73,6 +81,7 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
         )
     input_shape = dataset.train_images.shape[1:]
     parts = assemble(method, experiment, input_shape, dataset.num_classes, len(split.train_images))
+    parts = parts._replace(mesh=mesh)
 
     record = config.as_record(method, experiment)
     record["resolved"] = {
@@ -88,20 +97,26 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
         return run_folder.read_json(run_dir / "summary.json")
 
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints")
-    inputs = measure_inputs(split.train_images, experiment.data.standardize)
+    inputs = devices.everywhere(mesh, measure_inputs(split.train_images, experiment.data.standardize))
     run = initial_run(parts, experiment, inputs)
     epoch = 0
-    if restored := checkpoints.restore(checkpoint.abstract(run)):
+    if restored := checkpoints.restore(checkpoint.abstract(run, devices.replicated(mesh))):
         epoch, run = restored
         checkpoints.set_aside_after(epoch)
         progress.say(f"{run_dir}: resuming after epoch {epoch}")
     history = run_folder.read_metrics(run_dir, epoch)
 
-    train_images, test_images = jnp.asarray(split.train_images), _on_device(dataset.test_images)
-    validation_images, train_given = jnp.asarray(split.validation_images), jnp.asarray(split.train_given)
-    run_epoch, run_evaluation = steps.compile_loops(parts, experiment)
+    keys, train_images, train_given, test_images, validation_images = devices.everywhere(
+        mesh, (keys, split.train_images, split.train_given, dataset.test_images, split.validation_images)
+    )
+    run_epoch, evaluate = steps.compile_loops(parts, experiment)
+
+    def classes_of(state, images):
+        return np.argmax(evaluate(state.params, state.statistics, inputs, images), axis=-1)
+
     measure_groups = group_measurement(parts, experiment, split, inputs)
     started, diverged = time.perf_counter(), False
+    stop_at = started + 60 * (placement.stop_after or 0)
     with progress.epochs(method, epoch, experiment.optimization.epochs) as report_epoch:
         while epoch < experiment.optimization.epochs:
             order_keys, augment_keys = (
@@ -119,10 +134,10 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
             }
             measured |= jax.device_get(measure_groups(state))
             if len(validation_images):
-                predicted = predict_classes(run_evaluation(state, inputs, validation_images))
+                predicted = classes_of(state, validation_images)
                 measured["validation_accuracy"] = metrics.accuracy(predicted, split.validation_given)
             if test_images is not None and dataset.test_labels is not None:
-                predicted = predict_classes(run_evaluation(state, inputs, test_images))
+                predicted = classes_of(state, test_images)
                 measured["test_accuracy"] = metrics.accuracy(predicted, dataset.test_labels)
                 measured["test_recall"] = metrics.per_class_recall(
                     predicted, dataset.test_labels, dataset.num_classes
@@ -131,10 +146,15 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
 
             run_folder.append_metrics(run_dir, measured)
             history.append(measured)
-            if epoch % experiment.checkpoint_every == 0 or epoch == experiment.optimization.epochs:
+            finished = epoch == experiment.optimization.epochs
+            stopping = placement.stop_after is not None and time.perf_counter() > stop_at
+            if finished or stopping or epoch % experiment.checkpoint_every == 0:
                 checkpoints.save(epoch, run)
             report_epoch(measured)
             diverged = diverged or warn_if_diverged(method, measured, seeds_of(experiment))
+            if stopping and not finished:
+                checkpoints.close()
+                raise Stopped(f"{run_dir}: stopped after epoch {epoch}; the same command goes on from there")
     checkpoints.close()
 
     summary = {
@@ -145,7 +165,8 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
         "config": record,
         "provenance": run_folder.provenance(),
     }
-    plot(method, history, run.state.loss, run_dir)
+    if devices.is_main_process():
+        plot(method, history, run.state.loss, run_dir)
     # Last: this file says that the run is finished.
     run_folder.write_json(run_dir / "summary.json", summary)
     return summary
@@ -196,7 +217,7 @@ def measure_inputs(images: np.ndarray, standardize: bool) -> Inputs:
     unit = 1 / 255 if images.dtype == np.uint8 else 1.0
     channels = images.shape[-1:]
     if not standardize:
-        return Inputs(jnp.zeros(channels), jnp.full(channels, unit, jnp.float32))
+        return Inputs(jnp.zeros(channels, jnp.float32), jnp.full(channels, unit, jnp.float32))
     axes = tuple(range(images.ndim - 1))
     mean, sd = images.mean(axes, dtype=np.float64), images.std(axes, dtype=np.float64)
     # A feature that never varies carries nothing: centred, it is 0 whatever its scale.
@@ -231,17 +252,19 @@ def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs) -> Run:
         return TrainState(params, statistics, parts.optimizer.init(params), parts.method.loss.init())
 
     init_all = jax.vmap(init, out_axes=steps.seed_axes(parts))
-    state = jax.jit(init_all)(seed_keys(experiment)["init"])
+    keys = devices.everywhere(parts.mesh, seed_keys(experiment)["init"])
+    state = jax.jit(init_all, out_shardings=devices.replicated(parts.mesh))(keys)
     if experiment.select == "last":
         return Run(state, None, inputs)
     # Copies: the training epoch reuses the memory of the state that it is given.
     params, statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
-    return Run(state, Selected(params, statistics, jnp.full(experiment.seeds, -1.0)), inputs)
-
-
-def predict_classes(logits: Float[Array, "seeds n classes"]) -> np.ndarray:
-    """The most probable class of each example, `[seeds, n]`."""
-    return np.argmax(np.asarray(logits), axis=-1)
+    return Run(
+        state,
+        Selected(
+            params, statistics, devices.everywhere(parts.mesh, np.full(experiment.seeds, -1, np.float32))
+        ),
+        inputs,
+    )
 
 
 def measure_training(batches: Batches, split: Split) -> dict[str, Any]:
@@ -287,7 +310,3 @@ def warn_if_diverged(method: str, measured: dict[str, Any], seeds: range) -> boo
             stacklevel=2,
         )
     return bool(lost)
-
-
-def _on_device(images: np.ndarray | None) -> Array | None:
-    return None if images is None else jnp.asarray(images)
