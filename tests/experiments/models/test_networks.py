@@ -182,8 +182,13 @@ def test_where_weights_start():
     assert float(jnp.std(kernel)) == pytest.approx(deviation, rel=0.02)
     # Not cut off.
     assert float(jnp.abs(kernel).max()) > 3 * deviation
-    model = CNN8((8, 8, 32), 10, Style("none"), channels=(32, 32, 32), rngs=nnx.Rngs(0))
-    kernel, hidden = model.convolutions[0].kernel[...], model.hidden.kernel[...]
+
+    @jax.jit
+    def kernels():
+        model = CNN8((8, 8, 32), 10, Style("none"), channels=(32, 32, 32), rngs=nnx.Rngs(0))
+        return model.convolutions[0].kernel[...], model.hidden.kernel[...]
+
+    kernel, hidden = kernels()
     for values, limit in ((kernel, math.sqrt(6 / (9 * 32))), (hidden, math.sqrt(6 / (32 + 256)))):
         assert 0.99 * limit < float(jnp.abs(values).max()) <= limit
 
