@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from experiments.config import Optimization
@@ -15,7 +16,8 @@ def learning_rate(optimization: Optimization, steps_per_epoch: int) -> optax.Sch
         rate = by_epoch(jnp.asarray(step // steps_per_epoch, jnp.float32))
         if not warmup:
             return rate
-        return jnp.where(step < warmup, optimization.learning_rate * (step + 1.0) / warmup, rate)
+        rising = optimization.learning_rate * jnp.asarray(step + 1, jnp.float32) / warmup
+        return jnp.where(step < warmup, rising, rate)
 
     return of_step
 
@@ -27,9 +29,9 @@ def _by_epoch(optimization: Optimization) -> optax.Schedule:
             cosine = optax.cosine_decay_schedule(rate, optimization.epochs - warmup)
             return cosine if not warmup else lambda epoch: cosine(epoch - warmup)
         case "step":
-            # Half an epoch early: the epoch is a float, and only whole ones are ever asked for.
-            milestones = jnp.asarray(optimization.learning_rate_steps) - 0.5
-            return lambda epoch: rate * optimization.learning_rate_factor ** jnp.sum(epoch > milestones)
+            milestones = np.asarray(optimization.learning_rate_steps, np.float32)
+            rates = jnp.asarray(rate * optimization.learning_rate_factor ** np.arange(len(milestones) + 1))
+            return lambda epoch: rates[jnp.sum(epoch >= milestones)]
     return optax.constant_schedule(rate)
 
 

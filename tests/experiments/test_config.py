@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 import tyro
@@ -73,11 +74,50 @@ def test_only_the_methods_own_hyperparameters_are_saved():
         (["--first-seed", "5000000000"], "--first-seed must be"),
         (["--checkpoint-every", "0"], "--checkpoint-every must be"),
         (["--width", "4"], "--width must be"),
+        (
+            ["--width", "64", "--model", "resnet18"],
+            "--width has no effect with --model resnet18; it is for mlp",
+        ),
+        (
+            ["--augment", "crop", "crop"],
+            "--augment takes each change once, got crop crop; leave out the second",
+        ),
+        (["--crop-padding", "0"], "--crop-padding must be"),
+        (["--rotation-degrees", "0"], r"--rotation-degrees must be in \(0, 180\], got 0"),
+        (["--learning-rate-schedule", "step"], "step needs --learning-rate-steps, e.g. 40 80"),
+        (["--learning-rate-steps", "4"], "no effect with --learning-rate-schedule cosine; choose step"),
+        (
+            ["--learning-rate-schedule", "step", "--learning-rate-steps", "40", "100"],
+            "must rise and lie between 0 and --epochs 100, got 40 100",
+        ),
+        (["--learning-rate-schedule", "step", "--learning-rate-steps", "9", "4"], "must rise and lie"),
+        (["--learning-rate-factor", "0"], "--learning-rate-factor must be"),
+        (["--warmup-epochs", "100"], r"--warmup-epochs must be in \[0, 99\], got 100"),
     ],
 )
 def test_values_out_of_range_name_the_flag(flags, said):
     with pytest.raises(UserError, match=said):
         config.check(parse("train", *flags).experiment)
+
+
+def test_lists_come_back_from_json_as_they_went():
+    experiment = parse(
+        "train", "--augment", "crop", "flip", "--learning-rate-schedule", "step", "--learning-rate-steps",
+        "40", "80",
+    ).experiment  # fmt: skip
+    record = json.loads(json.dumps(config.as_record("cross_entropy", experiment)))
+    _, read = config.from_record(record)
+    assert (read.augmentation.augment, read.optimization.learning_rate_steps) == (("crop", "flip"), (40, 80))
+
+
+@pytest.mark.parametrize(
+    ("flags", "norm"),
+    [([], "none"), (["--model", "resnet18"], "batch"), (["--model", "resnet18", "--norm", "group"], "group")],
+)
+def test_the_norm_that_was_meant_is_recorded(flags, norm):
+    experiment = parse("train", *flags).experiment
+    assert config.as_record("cross_entropy", experiment)["model"]["norm"] == norm
+    assert config.shared_record(experiment)["comparison"]["model"]["norm"] == norm
 
 
 def test_a_config_of_another_version_is_refused():
