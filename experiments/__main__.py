@@ -10,7 +10,7 @@ from rich.console import Console
 from tyro.conf import subcommand
 
 from experiments import config, devices, loss_page, many_classes, plots, regression, run_folder, tables
-from experiments.bench import losses, ogc, sharpness
+from experiments.bench import gpu, losses, ogc, sharpness, throughput
 from experiments.compare import compare, percent
 from experiments.errors import Stopped, UserError
 from experiments.predict import predict
@@ -27,6 +27,15 @@ Command = (
     | Annotated[config.Losses, subcommand("losses")]
     | Annotated[config.Tables, subcommand("tables")]
 )
+
+
+BENCHES = {
+    "ogc": ogc.measure,
+    "sharpness": sharpness.measure,
+    "losses": losses.measure,
+    "training": throughput.measure,
+    "gpu": gpu.measure,
+}
 
 
 def main(args: list[str] | None = None) -> int:
@@ -84,8 +93,7 @@ def run(command: Command, console: Console) -> None:
             predict(run_dir, data, output, progress)
         case config.Bench(what, blocks, output):
             config.check_bench(command)
-            measure = {"ogc": ogc.measure, "sharpness": sharpness.measure, "losses": losses.measure}[what]
-            measured = {"bench": what, **measure(blocks), "provenance": run_folder.provenance()}
+            measured = {"bench": what, **BENCHES[what](blocks), "provenance": run_folder.provenance()}
             print(run_folder.as_json(measured))
             if output is not None:
                 run_folder.write_json(output, measured)

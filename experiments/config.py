@@ -198,9 +198,11 @@ class Predict:
 class Bench:
     """Measure speed and memory and print them as JSON; a few minutes."""
 
-    what: Positional[Literal["ogc", "sharpness", "losses"]]
+    what: Positional[Literal["ogc", "sharpness", "losses", "training", "gpu"]]
     """`ogc`: training step over cross-entropy's, refit over scikit-learn's, memory by chunk size;
-    `sharpness`: SANER's training step over SGD's and SAM's; `losses`: each loss over cross-entropy."""
+    `sharpness`: SANER's training step over SGD's and SAM's; `losses`: each loss over cross-entropy;
+    `training`: an epoch over that of a plain loop, and what makes a step dearer; `gpu`: ResNet-18 in
+    images per second, over a plain PyTorch loop's where PyTorch is installed (a rehearsal on a CPU)."""
     blocks: int = 15
     """How often the two sides of a ratio are timed in turn."""
     output: Path | None = None

@@ -47,6 +47,13 @@ def in_turn(
     }
 
 
+def median_milliseconds(function: Callable[[], Any], *, blocks: int, calls: int) -> float:
+    """Median time of a call over blocks of calls, the first call, which compiles, left out."""
+    first_call(function)
+    times = [sum(_seconds(function) for _ in range(calls)) / calls for _ in range(blocks)]
+    return _rounded([1e3 * float(np.median(times))])[0]
+
+
 def _seconds(function: Callable[[], Any]) -> float:
     started = time.perf_counter()
     jax.block_until_ready(function())
