@@ -35,8 +35,11 @@ class Data:
     """The examples, and what is done to their training labels."""
 
     dataset: str = "digits"
-    """`digits` (scikit-learn's, embedded) or `npz:FILE` with the arrays train_images, train_labels and
-    optionally test_images, test_labels, train_clean_labels."""
+    """`digits` (scikit-learn's, embedded); `npz:FILE` with the arrays train_images, train_labels and
+    optionally test_images, test_labels, train_clean_labels; `folder:DIR` with a sub-folder of PNG, JPEG or
+    WebP files for each class, or DIR/train and DIR/test with them."""
+    image_size: int | None = None
+    """Scale the images of a folder to this height and width, whatever their shape; needed if sizes differ."""
     noise: Literal["none", "symmetric", "uniform", "pair", "asymmetric", "instance"] = "none"
     """What wrong labels to add: to another class (symmetric), to any class, the true one included
     (uniform), to the next class (pair), by CIFAR-10's class map (asymmetric; of ten classes five change), to
@@ -141,9 +144,11 @@ class Predict:
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """Folder of a finished or interrupted run of `train`."""
     data: Annotated[Positional[str], arg(metavar="DATA")]
-    """`digits` (its test part), or `npz:FILE` or just FILE, with an array `images` or `test_images`."""
+    """`digits` (its test part); `npz:FILE` or just FILE, with an array `images` or `test_images`;
+    `folder:DIR` with image files, or with sub-folders of them, or with such a DIR/test beside DIR/train."""
     output: Path | None = None
-    """FILE.csv (index, label, probability) or FILE.npz (labels, probabilities); RUN/predictions.csv."""
+    """FILE.csv (index, label, probability, and file and class where they have names) or FILE.npz (labels,
+    probabilities); RUN/predictions.csv."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +188,8 @@ def check(experiment: Experiment) -> None:
         raise UserError(f"--noise {data.noise} needs --noise-rate, a fraction from 0 to 1")
     infinity = float("inf")
     _in_range("--noise-rate", data.noise_rate or 0, 0, 1)
+    if data.image_size is not None:
+        _in_range("--image-size", data.image_size, 1, infinity)
     _in_range("--validation-fraction", data.validation_fraction, 0, 1)
     _in_range("--width", model.width, 8, infinity)
     _in_range("--epochs", optimization.epochs, 1, infinity)
@@ -272,7 +279,9 @@ def shared_record(experiment: Experiment) -> dict[str, Any]:
 def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
     """`runs/` and a name that tells the data set, the noise and the method."""
     data = experiment.data
-    dataset = Path(data.dataset.removeprefix("npz:")).stem
+    kind, _, where = data.dataset.partition(":")
+    # A folder's name may have dots in it, and `.` has no name of its own.
+    dataset = Path(where).resolve().name if kind == "folder" else Path(where or kind).stem
     noise = [] if data.noise == "none" else [data.noise, str(data.noise_rate)]
     return Path("runs") / "-".join([dataset, *noise, folder_name(method) if method else "compare"])
 

@@ -3,3 +3,8 @@
 
 class UserError(Exception):
     """Something the user can mend: the message says what was expected, what came and what to do."""
+
+
+def one_line(error: Exception) -> str:
+    """What another library says, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -51,7 +51,7 @@ class Split(NamedTuple):
 def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress) -> dict[str, Any]:
     """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""
     config.check(experiment)
-    dataset = sources.load(experiment.data.dataset)
+    dataset = sources.load(experiment.data.dataset, image_size=experiment.data.image_size, progress=progress)
     keys = seed_keys(experiment)
     given = data_labels.corrupt(experiment.data, dataset, keys["noise"])
     split = hold_out(dataset.train_images, given, experiment.data.validation_fraction)
@@ -70,6 +70,7 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
         "input_dtype": str(dataset.train_images.dtype),
         "train_examples": len(split.train_images),
         "data_hash": run_folder.fingerprint(*dataset[:5]),
+        "class_names": dataset.class_names,
     }
     run_folder.claim(run_dir, record)
     if (run_dir / "summary.json").exists():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config import Data
-from experiments.data.sources import Dataset, Images
+from experiments.data.dataset import Dataset, Images
 from experiments.errors import UserError
 from noisy_optax import noise
 
