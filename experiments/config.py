@@ -37,9 +37,13 @@ class Data:
     dataset: str = "digits"
     """`digits` (scikit-learn's, embedded); `npz:FILE` with the arrays train_images, train_labels and
     optionally test_images, test_labels, train_clean_labels; `folder:DIR` with a sub-folder of PNG, JPEG or
-    WebP files for each class, or DIR/train and DIR/test with them."""
+    WebP files for each class, or DIR/train and DIR/test with them; `tfds:NAME`, or just cifar10, cifar100,
+    mnist or fashion_mnist, from TensorFlow Datasets (`prepare` it once)."""
+    data_dir: str | None = None
+    """Where TensorFlow Datasets are; by default the variable TFDS_DATA_DIR, or its own default."""
     image_size: int | None = None
-    """Scale the images of a folder to this height and width, whatever their shape; needed if sizes differ."""
+    """Scale the images of a folder or a TensorFlow data set to this height and width, whatever their shape;
+    needed if sizes differ."""
     noise: Literal["none", "symmetric", "uniform", "pair", "asymmetric", "instance"] = "none"
     """What wrong labels to add: to another class (symmetric), to any class, the true one included
     (uniform), to the next class (pair), by CIFAR-10's class map (asymmetric; of ten classes five change), to
@@ -149,6 +153,16 @@ class Predict:
     output: Path | None = None
     """FILE.csv (index, label, probability, and file and class where they have names) or FILE.npz (labels,
     probabilities); RUN/predictions.csv."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Download a TensorFlow data set and write it so that training reads it without TensorFlow."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME")]
+    """As TensorFlow Datasets calls it, e.g. cifar10 or NAME/CONFIGURATION:VERSION."""
+    data_dir: str | None = None
+    """Where to; by default the variable TFDS_DATA_DIR, or its own default."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,7 +295,12 @@ def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
     data = experiment.data
     kind, _, where = data.dataset.partition(":")
     # A folder's name may have dots in it, and `.` has no name of its own.
-    dataset = Path(where).resolve().name if kind == "folder" else Path(where or kind).stem
+    if kind == "folder":
+        dataset = Path(where).resolve().name
+    elif kind == "npz":
+        dataset = Path(where).stem
+    else:
+        dataset = folder_name((where or kind).replace("/", "-"))
     noise = [] if data.noise == "none" else [data.noise, str(data.noise_rate)]
     return Path("runs") / "-".join([dataset, *noise, folder_name(method) if method else "compare"])
 

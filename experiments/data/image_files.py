@@ -46,9 +46,16 @@ def read(path: Path, channels: int, image_size: int | None = None) -> NDArray[np
     """
     with _opened(path) as image:
         plain = _without_alpha(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
-        if image_size is not None and plain.size != (image_size, image_size):
-            plain = plain.resize((image_size, image_size), Image.Resampling.BILINEAR)
-        return np.asarray(plain).reshape(plain.height, plain.width, channels)
+        return scaled(np.asarray(plain).reshape(plain.height, plain.width, channels), image_size)
+
+
+def scaled(pixels: NDArray[np.uint8], image_size: int | None) -> NDArray[np.uint8]:
+    """`[H, W, 1 or 3]` at that height and width, whatever its shape was; as it is for None."""
+    if image_size is None or pixels.shape[:2] == (image_size, image_size):
+        return pixels
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    small = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    return np.asarray(small).reshape(image_size, image_size, pixels.shape[2])
 
 
 @contextlib.contextmanager

@@ -2,17 +2,23 @@
 
 from pathlib import Path
 
-from experiments.data import digits, folder, npz
+from experiments.data import digits, folder, npz, tfds_sets
 from experiments.data.dataset import Dataset, Examples
 from experiments.errors import UserError
 from experiments.progress import QUIET, Progress
 
 
-def load(dataset: str, *, image_size: int | None = None, progress: Progress = QUIET) -> Dataset:
+def load(
+    dataset: str, *, image_size: int | None = None, data_dir: str | None = None, progress: Progress = QUIET
+) -> Dataset:
     """The data set that `--dataset` names."""
     kind, _, where = dataset.partition(":")
-    if image_size is not None and kind != "folder":
-        raise UserError(f"--image-size scales the images of folder:DIR only, --dataset is {dataset}")
+    if dataset in tfds_sets.SHORT_NAMES:
+        kind, where = "tfds", dataset
+    if image_size is not None and kind not in ("folder", "tfds"):
+        raise UserError(
+            f"--image-size scales images of folder:DIR and tfds:NAME only, --dataset is {dataset}"
+        )
     match kind:
         case "digits" if not where:
             return digits.load()
@@ -20,7 +26,12 @@ def load(dataset: str, *, image_size: int | None = None, progress: Progress = QU
             return npz.load(Path(where))
         case "folder":
             return folder.load(Path(where), progress, image_size=image_size)
-    raise UserError(f"--dataset {dataset!r} is not known; expected digits, npz:FILE or folder:DIR")
+        case "tfds":
+            return tfds_sets.load(where, progress, data_dir=data_dir, image_size=image_size)
+    raise UserError(
+        f"--dataset {dataset!r} is not known; expected digits, npz:FILE, folder:DIR, tfds:NAME, "
+        f"{', '.join(tfds_sets.SHORT_NAMES[:-1])} or {tfds_sets.SHORT_NAMES[-1]}"
+    )
 
 
 def load_images(
