@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from experiments import methods
+from experiments.data import label_file
 from experiments.errors import UserError
 
 # Spread over the flags of its owner instead of getting a prefix of its own.
@@ -51,6 +52,10 @@ class Data:
     noise_rate: float | None = None
     """Fraction of training labels to change, 0 to 1; needed unless the noise is `none`. Of asymmetric noise,
     the fraction within the classes that change."""
+    labels_file: str | None = None
+    """Train on labels from FILE.npy or FILE.npz:KEY, such as CIFAR-N's, whose rate of error is then measured
+    against the data set's own; KEY may be left out where only one array fits. If the file has an array
+    `clean` or `clean_label`, it must equal the data set's own labels. In place of --noise."""
     validation_fraction: float = 0.0
     """Fraction of the training examples held out, with the labels as given, for validation."""
     standardize: bool = False
@@ -200,6 +205,10 @@ def check(experiment: Experiment) -> None:
         )
     if data.noise != "none" and data.noise_rate is None:
         raise UserError(f"--noise {data.noise} needs --noise-rate, a fraction from 0 to 1")
+    if data.noise != "none" and data.labels_file is not None:
+        raise UserError(
+            f"--noise {data.noise} and --labels-file {data.labels_file} both choose the labels; leave out one"
+        )
     infinity = float("inf")
     _in_range("--noise-rate", data.noise_rate or 0, 0, 1)
     if data.image_size is not None:
@@ -301,7 +310,11 @@ def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
         dataset = Path(where).stem
     else:
         dataset = folder_name((where or kind).replace("/", "-"))
-    noise = [] if data.noise == "none" else [data.noise, str(data.noise_rate)]
+    if data.labels_file is not None:
+        file, key = label_file.parse(data.labels_file)
+        noise = ["labels", file.stem, *([folder_name(key)] if key else [])]
+    else:
+        noise = [] if data.noise == "none" else [data.noise, str(data.noise_rate)]
     return Path("runs") / "-".join([dataset, *noise, folder_name(method) if method else "compare"])
 
 

@@ -1,8 +1,10 @@
 """Examples in the arrays of an npz file."""
 
+import contextlib
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -65,18 +67,28 @@ _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 def read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, NDArray]:
     """The arrays of an npz file by name, without those of `optional` that it does not have."""
+    with _opened(path) as archive:
+        for name in required:
+            if name not in archive:
+                raise UserError(f"{path}: array {name!r} is missing; the file has {sorted(archive.files)}")
+        return {name: _array(path, archive, name) for name in (*required, *optional) if name in archive}
+
+
+def read_all(path: Path) -> dict[str, NDArray]:
+    """All arrays of an npz file by name."""
+    with _opened(path) as archive:
+        return {name: _array(path, archive, name) for name in archive.files}
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     try:
         # Opened here, so that it is closed here, whatever NumPy makes of it. Pickled content could run code.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise UserError(f"{path}: expected an npz archive of named arrays, got a single array")
-            for name in required:
-                if name not in archive:
-                    raise UserError(
-                        f"{path}: array {name!r} is missing; the file has {sorted(archive.files)}"
-                    )
-            return {name: _array(path, archive, name) for name in (*required, *optional) if name in archive}
+            yield archive
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except _UNREADABLE as error:
