@@ -56,6 +56,9 @@ class Data:
     """Train on labels from FILE.npy or FILE.npz:KEY, such as CIFAR-N's, whose rate of error is then measured
     against the data set's own; KEY may be left out where only one array fits. If the file has an array
     `clean` or `clean_label`, it must equal the data set's own labels. In place of --noise."""
+    stream: bool = False
+    """Leave the images on disk and read each batch when it is needed, for data larger than the memory; one
+    seed, and of an npz file only an uncompressed one."""
     validation_fraction: float = 0.0
     """Fraction of the training examples held out, with the labels as given, for validation."""
     standardize: bool = False
@@ -121,6 +124,8 @@ class Experiment:
     training examples, with SAM's perturbation of length 0.1, whatever the method's own."""
     checkpoint_every: int = 10
     """Epochs between checkpoints."""
+    checkpoint_every_steps: int | None = None
+    """With --stream, also a checkpoint after so many steps within an epoch, to resume at that very batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,6 +230,15 @@ def check(experiment: Experiment) -> None:
     _in_range("--seeds", experiment.seeds, 1, infinity)
     _in_range("--first-seed", experiment.first_seed, 0, 2**32 - experiment.seeds)
     _in_range("--checkpoint-every", experiment.checkpoint_every, 1, infinity)
+    if experiment.checkpoint_every_steps is not None:
+        _in_range("--checkpoint-every-steps", experiment.checkpoint_every_steps, 1, infinity)
+        if not data.stream:
+            raise UserError("--checkpoint-every-steps needs --stream; without, see --checkpoint-every")
+    if data.stream and experiment.seeds > 1:
+        raise UserError(
+            f"--stream reads the batches of one seed, got --seeds {experiment.seeds}; run seeds one by one "
+            f"with --seeds 1 --first-seed N"
+        )
     if experiment.select == "validation" and not data.validation_fraction:
         raise UserError("--select validation needs --validation-fraction above 0")
 
@@ -289,6 +303,7 @@ def _from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
         select=record["select"],
         group_statistics=record["group_statistics"],
         checkpoint_every=record["checkpoint_every"],
+        checkpoint_every_steps=record.get("checkpoint_every_steps"),
     )
 
 

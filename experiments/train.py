@@ -1,5 +1,6 @@
 """Training: what happens in a run, in the order in which it happens."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -13,10 +14,11 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import noisy_optax as nox
-from experiments import checkpoint, config, methods, metrics, models, plots, run_folder, steps
+from experiments import checkpoint, config, methods, metrics, models, plots, run_folder, steps, streamed
 from experiments.config import Experiment
 from experiments.data import labels as data_labels
-from experiments.data import sources
+from experiments.data import sources, stream
+from experiments.data.dataset import Images, Stream
 from experiments.errors import UserError
 from experiments.progress import Progress
 from experiments.steps import Batches, Inputs, Parts, TrainState
@@ -41,17 +43,24 @@ class Run(NamedTuple):
 class Split(NamedTuple):
     """Training and validation examples; the labels have a leading axis over seeds."""
 
-    train_images: np.ndarray
+    train_images: Images | Stream
     train_given: np.ndarray
     train_clean: np.ndarray | None
-    validation_images: np.ndarray
+    validation_images: Images | Stream
     validation_given: np.ndarray
 
 
 def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress) -> dict[str, Any]:
     """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""
     config.check(experiment)
-    dataset = sources.load(experiment.data.dataset, image_size=experiment.data.image_size, progress=progress)
+    data = experiment.data
+    dataset = sources.load(
+        data.dataset,
+        image_size=data.image_size,
+        data_dir=data.data_dir,
+        streamed=data.stream,
+        progress=progress,
+    )
     keys = seed_keys(experiment)
     given = data_labels.corrupt(experiment.data, dataset, keys["noise"])
     split = hold_out(dataset.train_images, given, experiment.data.validation_fraction)
@@ -69,7 +78,7 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
         "input_shape": list(input_shape),
         "input_dtype": str(dataset.train_images.dtype),
         "train_examples": len(split.train_images),
-        "data_hash": run_folder.fingerprint(*dataset[:5]),
+        "data_hash": run_folder.fingerprint(*map(stream.identity, dataset[:5])),
         "class_names": dataset.class_names,
     }
     run_folder.claim(run_dir, record)
@@ -85,17 +94,24 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
         epoch, run = restored
         checkpoints.set_aside_after(epoch)
         progress.say(f"{run_dir}: resuming after epoch {epoch}")
+    within = within_epochs(run_dir, experiment, len(split.train_images))
+    if within is not None:
+        epoch, step, run = within.restore(epoch, run)
+        if step:
+            progress.say(f"{run_dir}: resuming after step {step} of epoch {epoch + 1}")
     history = run_folder.read_metrics(run_dir, epoch)
 
-    train_images, test_images = jnp.asarray(split.train_images), _on_device(dataset.test_images)
-    validation_images, train_given = jnp.asarray(split.validation_images), jnp.asarray(split.train_given)
-    run_epoch, run_evaluation = steps.compile_loops(parts, experiment)
+    train_images, test_images = _on_device(split.train_images), _on_device(dataset.test_images)
+    validation_images, train_given = _on_device(split.validation_images), jnp.asarray(split.train_given)
+    compile_loops = streamed.compile_loops if data.stream else steps.compile_loops
+    run_epoch, run_evaluation = compile_loops(parts, experiment)
     measure_groups = group_measurement(parts, experiment, split, inputs)
     started, diverged = time.perf_counter(), False
     with progress.epochs(method, epoch, experiment.optimization.epochs) as report_epoch:
         while epoch < experiment.optimization.epochs:
             order_keys = jax.vmap(jax.random.fold_in, (0, None))(keys["order"], epoch)
-            state, batches = run_epoch(run.state, inputs, train_images, train_given, order_keys)
+            resumption = within.arguments(epoch, run) if within is not None else {}
+            state, batches = run_epoch(run.state, inputs, train_images, train_given, order_keys, **resumption)
             epoch += 1
 
             measured = {
@@ -123,6 +139,8 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
             report_epoch(measured)
             diverged = diverged or warn_if_diverged(method, measured, seeds_of(experiment))
     checkpoints.close()
+    if within is not None:
+        within.remove()
 
     summary = {
         **metrics.summarize(history),
@@ -136,6 +154,14 @@ def train(method: str, experiment: Experiment, run_dir: Path, progress: Progress
     # Last: this file says that the run is finished.
     run_folder.write_json(run_dir / "summary.json", summary)
     return summary
+
+
+def within_epochs(run_dir: Path, experiment: Experiment, examples: int) -> streamed.WithinEpochs | None:
+    """The checkpoints between steps that the configuration asks for."""
+    every, batch_size = experiment.checkpoint_every_steps, experiment.optimization.batch_size
+    if every is None:
+        return None
+    return streamed.WithinEpochs(run_dir, every, examples // batch_size, batch_size)
 
 
 def plot(method: str, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:
@@ -161,7 +187,7 @@ def seed_keys(experiment: Experiment) -> dict[str, PRNGKeyArray]:
     return {name: jax.vmap(jax.random.fold_in, (0, None))(roots, i) for i, name in enumerate(purposes)}
 
 
-def hold_out(images: np.ndarray, given: data_labels.GivenLabels, fraction: float) -> Split:
+def hold_out(images: Images | Stream, given: data_labels.GivenLabels, fraction: float) -> Split:
     """Takes a fraction of the examples out of the training set, the same ones for every seed."""
     order = np.random.default_rng(0).permutation(len(images))
     held = round(fraction * len(images))
@@ -173,18 +199,29 @@ def hold_out(images: np.ndarray, given: data_labels.GivenLabels, fraction: float
     validation, training = np.sort(order[:held]), np.sort(order[held:])
     clean = None if given.clean is None else given.clean[training]
     return Split(
-        images[training], given.given[:, training], clean, images[validation], given.given[:, validation]
+        stream.take(images, training),
+        given.given[:, training],
+        clean,
+        stream.take(images, validation),
+        given.given[:, validation],
     )
 
 
-def measure_inputs(images: np.ndarray, standardize: bool) -> Inputs:
+def measure_inputs(images: Images | Stream, standardize: bool) -> Inputs:
     """Byte pixels are brought to [0, 1]; `standardize` centres and scales each channel or feature."""
     unit = 1 / 255 if images.dtype == np.uint8 else 1.0
     channels = images.shape[-1:]
     if not standardize:
         return Inputs(jnp.zeros(channels), jnp.full(channels, unit, jnp.float32))
-    axes = tuple(range(images.ndim - 1))
-    mean, sd = images.mean(axes, dtype=np.float64), images.std(axes, dtype=np.float64)
+    # In chunks, so that a stream gives the same to the last bit.
+    count = math.prod(images.shape[:-1])
+
+    def mean_of(function):
+        sums = [function(chunk).reshape(-1, *channels).sum(axis=0) for chunk in stream.chunks(images)]
+        return sum(sums) / count
+
+    mean = mean_of(lambda chunk: chunk.astype(np.float64))
+    sd = np.sqrt(mean_of(lambda chunk: np.square(chunk - mean)))
     # A feature that never varies carries nothing: centred, it is 0 whatever its scale.
     return Inputs(jnp.asarray(mean, jnp.float32), jnp.asarray(1 / np.where(sd > 0, sd, 1), jnp.float32))
 
@@ -260,7 +297,8 @@ def group_measurement(
     """What `--group-statistics` adds to an epoch's metrics, on the first training examples."""
     if not experiment.group_statistics:
         return lambda state: {}
-    images, given = split.train_images[: steps.GROUP_EXAMPLES], split.train_given[:, : steps.GROUP_EXAMPLES]
+    images = next(stream.chunks(split.train_images, steps.GROUP_EXAMPLES))
+    given = split.train_given[:, : steps.GROUP_EXAMPLES]
     clean = None if split.train_clean is None else given == split.train_clean[: steps.GROUP_EXAMPLES]
     run = steps.compile_group_statistics(parts, experiment.seeds)
     return lambda state: run(state, inputs, images, given, clean)
@@ -291,5 +329,5 @@ def warn_if_diverged(method: str, measured: dict[str, Any], seeds: range) -> boo
     return bool(lost)
 
 
-def _on_device(images: np.ndarray | None) -> Array | None:
-    return None if images is None else jnp.asarray(images)
+def _on_device(images: Images | Stream | None) -> Any:
+    return images if images is None or isinstance(images, Stream) else jnp.asarray(images)

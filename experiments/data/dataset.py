@@ -61,8 +61,11 @@ class Examples(NamedTuple):
     names: list[str] | None
 
 
-def check_images(source: Path | str, key: str, images: NDArray) -> Images:
-    """Byte images as they are, other numbers as float32; raises UserError for anything else."""
+def check_images(source: Path | str, key: str, images: NDArray, first: int = 0) -> Images:
+    """Byte images as they are, other numbers as float32; raises UserError for anything else.
+
+    `first` is the index of the first of them, where they are a part of more.
+    """
     if images.ndim not in (2, 4) or 0 in images.shape:
         raise UserError(f"{source}: {key} must be [N, H, W, C] or [N, D], got shape {list(images.shape)}")
     if images.dtype == np.uint8:
@@ -72,7 +75,7 @@ def check_images(source: Path | str, key: str, images: NDArray) -> Images:
     images = images.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))
     if bad.size:
-        raise UserError(f"{source}: {key} has a value that is not a finite float32 at index {bad[0]}")
+        raise UserError(f"{source}: {key} has a value that is not a finite float32 at index {first + bad[0]}")
     return images
 
 

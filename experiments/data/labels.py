@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from experiments.config import Data
 from experiments.data import label_file
-from experiments.data.dataset import Dataset, Images
+from experiments.data.dataset import Dataset, Images, Stream
 from experiments.errors import UserError
 from noisy_optax import noise
 
@@ -72,6 +72,8 @@ def _noise_model(data: Data, dataset: Dataset) -> Callable[..., noise.NoisyLabel
             )
         return functools.partial(noise.asymmetric, class_map=noise.CIFAR10_MAP)
     if data.noise == "instance":
+        if isinstance(dataset.train_images, Stream):
+            raise UserError("--noise instance looks at all images at once; leave out --stream")
         features = _features(dataset.train_images)
         return lambda key, labels, rate: noise.instance_dependent(
             key, features, labels, rate, num_classes=num_classes

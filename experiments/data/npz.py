@@ -1,6 +1,8 @@
 """Examples in the arrays of an npz file."""
 
 import contextlib
+import os
+import struct
 import warnings
 import zipfile
 import zlib
@@ -10,16 +12,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data.dataset import Dataset, Examples, check_images, check_labels
+from experiments.data.dataset import Dataset, Examples, Stream, check_images, check_labels
 from experiments.errors import UserError, one_line
 
 
-def load(path: Path) -> Dataset:
+def load(path: Path, *, streamed: bool = False) -> Dataset:
     """A file with train_images, train_labels and optionally train_clean_labels, test_images, test_labels."""
     arrays = read(
-        path, ("train_images", "train_labels"), ("train_clean_labels", "test_images", "test_labels")
+        path,
+        ("train_images", "train_labels"),
+        ("train_clean_labels", "test_images", "test_labels"),
+        mapped=streamed,
     )
-    train_images = check_images(path, "train_images", arrays["train_images"])
+    read_images = _stream if streamed else check_images
+    train_images = read_images(path, "train_images", arrays["train_images"])
     train_labels = check_labels(path, "train_labels", arrays["train_labels"], len(train_images))
     clean_labels = arrays.get("train_clean_labels")
     if clean_labels is not None:
@@ -33,7 +39,7 @@ def load(path: Path) -> Dataset:
         raise UserError(f"{path}: expected test_images and test_labels together, found only one of them")
     test_images = test_labels = None
     if "test_images" in arrays:
-        test_images = check_images(path, "test_images", arrays["test_images"])
+        test_images = read_images(path, "test_images", arrays["test_images"])
         if (test_images.shape[1:], test_images.dtype) != (train_images.shape[1:], train_images.dtype):
             raise UserError(
                 f"{path}: each of test_images is {test_images.dtype} {list(test_images.shape[1:])}, "
@@ -65,13 +71,33 @@ def load_images(path: Path) -> Examples:
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-def read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, NDArray]:
-    """The arrays of an npz file by name, without those of `optional` that it does not have."""
+def _stream(path: Path, key: str, images: NDArray) -> Stream:
+    """Images of a memory map, checked where that means reading them."""
+    example = check_images(path, key, images[:1])
+    if images.dtype != np.uint8:
+        for start in range(0, len(images), 1000):
+            check_images(path, key, images[start : start + 1000], start)
+    identity = f"{images.dtype}{images.shape}, a file of {path.stat().st_size} bytes"
+    shape = (len(images), *example.shape[1:])
+    return Stream(shape, example.dtype, lambda indices: images[indices].astype(example.dtype), identity)
+
+
+def read(
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...], *, mapped: bool = False
+) -> dict[str, NDArray]:
+    """The arrays of an npz file by name, without those of `optional` that it does not have.
+
+    With `mapped`, those that are called images are memory maps of the file.
+    """
     with _opened(path) as archive:
         for name in required:
             if name not in archive:
                 raise UserError(f"{path}: array {name!r} is missing; the file has {sorted(archive.files)}")
-        return {name: _array(path, archive, name) for name in (*required, *optional) if name in archive}
+        found = [name for name in (*required, *optional) if name in archive]
+        return {
+            name: _map(path, name) if mapped and name.endswith("images") else _array(path, archive, name)
+            for name in found
+        }
 
 
 def read_all(path: Path) -> dict[str, NDArray]:
@@ -103,3 +129,31 @@ def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray:
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: {name!r} is not an array")
     return array
+
+
+def _map(path: Path, name: str) -> NDArray:
+    """A memory map of an array that lies in an npz file as it is."""
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            info = archive.getinfo(f"{name}.npy")
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise UserError(
+                    f"{path}: array {name!r} is compressed and cannot be streamed; save the file with "
+                    f"numpy.savez, or leave out --stream"
+                )
+            # A local header: 30 bytes, of which the last four are the lengths of the two fields that follow.
+            file.seek(info.header_offset + 26)
+            name_length, extra_length = struct.unpack("<HH", file.read(4))
+            file.seek(name_length + extra_length, os.SEEK_CUR)
+            version = np.lib.format.read_magic(file)
+            read_header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, fortran_order, dtype = read_header(file)
+            if dtype.hasobject:
+                # A map would take the bytes of the pickle for addresses.
+                raise ValueError("pickled content is never loaded")
+            return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran_order else "C")
+    except (*_UNREADABLE, KeyError, struct.error) as error:
+        raise UserError(f"{path}: array {name!r} cannot be read ({one_line(error)})") from error

@@ -9,9 +9,14 @@ from experiments.progress import QUIET, Progress
 
 
 def load(
-    dataset: str, *, image_size: int | None = None, data_dir: str | None = None, progress: Progress = QUIET
+    dataset: str,
+    *,
+    image_size: int | None = None,
+    data_dir: str | None = None,
+    streamed: bool = False,
+    progress: Progress = QUIET,
 ) -> Dataset:
-    """The data set that `--dataset` names."""
+    """The data set that `--dataset` names; `streamed`, its images stay on disk."""
     kind, _, where = dataset.partition(":")
     if dataset in tfds_sets.SHORT_NAMES:
         kind, where = "tfds", dataset
@@ -21,13 +26,17 @@ def load(
         )
     match kind:
         case "digits" if not where:
+            if streamed:
+                raise UserError("--stream is for data on disk; digits are in memory, leave it out")
             return digits.load()
         case "npz":
-            return npz.load(Path(where))
+            return npz.load(Path(where), streamed=streamed)
         case "folder":
-            return folder.load(Path(where), progress, image_size=image_size)
+            return folder.load(Path(where), progress, image_size=image_size, streamed=streamed)
         case "tfds":
-            return tfds_sets.load(where, progress, data_dir=data_dir, image_size=image_size)
+            return tfds_sets.load(
+                where, progress, data_dir=data_dir, image_size=image_size, streamed=streamed
+            )
     raise UserError(
         f"--dataset {dataset!r} is not known; expected digits, npz:FILE, folder:DIR, tfds:NAME, "
         f"{', '.join(tfds_sets.SHORT_NAMES[:-1])} or {tfds_sets.SHORT_NAMES[-1]}"

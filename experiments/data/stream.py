@@ -18,8 +18,10 @@ THREADS = min(16, 2 * (os.cpu_count() or 1))
 _CHUNK = 1000
 
 
-def take(images: Stream, indices: NDArray[np.integer]) -> Stream:
-    """The images at `indices`, still unread."""
+def take(images: Images | Stream, indices: NDArray[np.integer]) -> Images | Stream:
+    """The images at `indices`, still unread if they were."""
+    if not isinstance(images, Stream):
+        return images[indices]
     shape = (len(indices), *images.shape[1:])
     return dataclasses.replace(images, shape=shape, read=lambda chosen: images.read(indices[chosen]))
 

@@ -69,7 +69,7 @@ def _changed(index, value):
         ({"a": OTHER}, ":b", r"array 'b' is missing; the file has \['a'\]"),
         ({"a": OTHER, "b": OWN}, "", r"found \['a', 'b'\] among .*; choose with --labels-file FILE.npz:KEY"),
         ({"a": OTHER[:59]}, "", r"expected one array of 60 integers, found none among \['a'\]$"),
-        ({"a": OTHER, "clean": _changed(4, 0)}, "", r"clean differs .* in 1 places, .* index 4 \(0 there, 1 here"),
+        ({"a": OTHER, "clean": _changed(4, 0)}, "", r"clean differs .* in 1 places, .* 4 \(0 there, 1"),
         ({"a": OTHER, "clean_label": OWN[::-1]}, ":a", "clean_label differs from .* index 0 .* same order"),
         ({"a": OTHER, "clean": OWN[:50]}, "", "clean has 50 entries for 60 images"),
         ({"a": np.array([{}], dtype=object)}, ":a", "array 'a' cannot be read .*pickle"),

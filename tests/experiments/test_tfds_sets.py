@@ -170,6 +170,13 @@ def test_prepare_writes_what_load_reads(tmp_path, capsys, monkeypatch):
     assert "already prepared" in capsys.readouterr().out
 
 
+def test_a_run_on_what_was_prepared(tmp_path, prepared, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--epochs", "1", "--batch-size", "4", "--width", "8", "--data-dir", prepared]
+    assert main(["train", "--dataset", "tfds:nox_tiny", *flags]) == 0
+    assert (tmp_path / "runs" / "nox_tiny-cross_entropy" / "summary.json").exists()
+
+
 def test_prepare_without_tensorflow_says_how_to_get_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["prepare", "cifar10", "--data-dir", str(tmp_path / "new")]) == 2
