@@ -35,7 +35,7 @@ def read(text: str, own: Labels, num_classes: int) -> Labels:
     for these in another order.
     """
     path, key = parse(text)
-    if not path.exists():
+    if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix == ".npy":
         return check_labels(path, "the array", _read_npy(path), len(own), num_classes)

@@ -29,11 +29,11 @@ def load(
             if streamed:
                 raise UserError("--stream is for data on disk; digits are in memory, leave it out")
             return digits.load()
-        case "npz":
+        case "npz" if where:
             return npz.load(Path(where), streamed=streamed)
-        case "folder":
+        case "folder" if where:
             return folder.load(Path(where), progress, image_size=image_size, streamed=streamed)
-        case "tfds":
+        case "tfds" if where:
             return tfds_sets.load(
                 where, progress, data_dir=data_dir, image_size=image_size, streamed=streamed
             )

@@ -57,14 +57,14 @@ def load(
 
 def prepare(name: str, data_dir: str | None, progress: Progress) -> None:
     """Downloads a data set and writes it in the format that `load` reads."""
-    # Most builders of TFDS read their downloads with it.
-    if importlib.util.find_spec("tensorflow") is None:
-        raise UserError("prepare needs TensorFlow (training does not): pip install '.[prepare]'")
     builder = _builder(name, data_dir)
     _check_format(name, builder)
     if builder.info.splits:
         progress.say(f"{builder.data_path}: already prepared")
         return
+    # Most builders of TFDS read their downloads with it.
+    if importlib.util.find_spec("tensorflow") is None:
+        raise UserError("prepare needs TensorFlow (training does not): pip install '.[prepare]'")
     try:
         builder.download_and_prepare(file_format=_FORMAT)
     # Whatever a builder's own code and the network raise.

@@ -170,11 +170,11 @@ def test_prepare_writes_what_load_reads(tmp_path, capsys, monkeypatch):
     assert "already prepared" in capsys.readouterr().out
 
 
-def test_a_run_on_what_was_prepared(tmp_path, prepared, monkeypatch):
+def test_the_flags_reach_it(tmp_path, prepared, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    flags = ["--epochs", "1", "--batch-size", "4", "--width", "8", "--data-dir", prepared]
-    assert main(["train", "--dataset", "tfds:nox_tiny", *flags]) == 0
-    assert (tmp_path / "runs" / "nox_tiny-cross_entropy" / "summary.json").exists()
+    # One batch more than there are examples: the data are read, and nothing is compiled.
+    assert main(["train", "--dataset", "tfds:nox_tiny", "--data-dir", prepared, "--batch-size", "21"]) == 2
+    assert "--batch-size 21 is more than the 20 training examples" in capsys.readouterr().err
 
 
 def test_prepare_without_tensorflow_says_how_to_get_it(tmp_path, capsys, monkeypatch):
