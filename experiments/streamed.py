@@ -20,15 +20,14 @@ from experiments.steps import Batches, Parts
 class Done(NamedTuple):
     """What the first steps of an epoch leave behind; of full length, for a checkpoint of fixed shape."""
 
-    losses: Float[Array, "1 steps"]
-    predictions: Int[Array, "1 steps batch"]
+    losses: Float[np.ndarray, "1 steps"]
+    predictions: Int[np.ndarray, "1 steps batch"]
 
 
 def nothing_done(steps_per_epoch: int, batch_size: int) -> Done:
     """An epoch before its first step."""
-    return Done(
-        jnp.zeros((1, steps_per_epoch), jnp.float32), jnp.zeros((1, steps_per_epoch, batch_size), jnp.int32)
-    )
+    losses = np.zeros((1, steps_per_epoch), np.float32)
+    return Done(losses, np.zeros((1, steps_per_epoch, batch_size), np.int32))
 
 
 class WithinEpochs:
@@ -103,12 +102,13 @@ def compile_epoch(parts: Parts, batch_size: int) -> Callable:
                 outputs.append(output)
                 if keep is not None and i + 1 < len(indices):
                     keep(i + 1, state, lambda: _padded(outputs, len(indices)))
-        return state, Batches(*_padded(outputs, len(indices)), indices[None])
+        return state, Batches(*map(jnp.asarray, _padded(outputs, len(indices))), indices[None])
 
     return run_epoch
 
 
 def _padded(outputs: list[tuple[Array, Array]], length: int) -> Done:
-    losses, predictions = (jnp.stack(x, axis=1) for x in zip(*outputs, strict=True))
+    # On the host: on the device each number of steps would be compiled anew.
+    losses, predictions = (np.stack(x, axis=1) for x in zip(*jax.device_get(outputs), strict=True))
     missing = length - len(outputs)
-    return Done(jnp.pad(losses, ((0, 0), (0, missing))), jnp.pad(predictions, ((0, 0), (0, missing), (0, 0))))
+    return Done(np.pad(losses, ((0, 0), (0, missing))), np.pad(predictions, ((0, 0), (0, missing), (0, 0))))
