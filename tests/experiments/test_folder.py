@@ -247,7 +247,7 @@ def test_a_split_of_a_folder_predicts_its_test_part(tmp_path):
 
 
 def test_an_image_size_for_arrays_is_refused(tiny_npz):
-    with pytest.raises(UserError, match="--image-size is for folder:DIR and tfds:NAME only"):
+    with pytest.raises(UserError, match="--image-size scales images of folder:DIR and tfds:NAME only"):
         sources.load(f"npz:{tiny_npz}", image_size=8)
 
 
