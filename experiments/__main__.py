@@ -12,6 +12,7 @@ from tyro.conf import subcommand
 from experiments import config, devices, loss_page, many_classes, plots, regression, run_folder, tables
 from experiments.bench import gpu, losses, ogc, sharpness, throughput
 from experiments.compare import compare, percent
+from experiments.data import tfds_sets
 from experiments.errors import Stopped, UserError
 from experiments.predict import predict
 from experiments.progress import Progress
@@ -21,6 +22,7 @@ Command = (
     Annotated[config.Train, subcommand("train")]
     | Annotated[config.Compare, subcommand("compare")]
     | Annotated[config.Predict, subcommand("predict")]
+    | Annotated[config.Prepare, subcommand("prepare")]
     | Annotated[config.Bench, subcommand("bench")]
     | Annotated[config.Regression, subcommand("regression")]
     | Annotated[config.ManyClasses, subcommand("many-classes")]
@@ -91,6 +93,8 @@ def run(command: Command, console: Console) -> None:
             compare(methods, experiment, run_dir or config.default_run_dir(experiment), console)
         case config.Predict(run_dir, data, output):
             predict(run_dir, data, output, progress)
+        case config.Prepare(name, data_dir):
+            tfds_sets.prepare(name.removeprefix("tfds:"), data_dir, progress)
         case config.Bench(what, blocks, output):
             config.check_bench(command)
             measured = {"bench": what, **BENCHES[what](blocks), "provenance": run_folder.provenance()}

@@ -78,6 +78,8 @@ def describe(result: dict[str, Any]) -> str:
     """Data set, noise and number of seeds in a few words."""
     data = result["config"]["data"]
     noise = "labels as given" if data["noise"] == "none" else f"{data['noise']} noise {data['noise_rate']:g}"
+    if data.get("labels_file") is not None:
+        noise = f"labels of {data['labels_file']}"
     seeds = len(result["seeds"])
     return f"{data['dataset']}, {noise}, {seeds} seed{'s' if seeds > 1 else ''}"
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from experiments import methods
+from experiments.data import label_file
 from experiments.errors import UserError
 
 # Spread over the flags of its owner instead of getting a prefix of its own.
@@ -35,8 +36,15 @@ class Data:
     """The examples, and what is done to their training labels."""
 
     dataset: str = "digits"
-    """`digits` (scikit-learn's, embedded) or `npz:FILE` with the arrays train_images, train_labels and
-    optionally test_images, test_labels, train_clean_labels."""
+    """`digits` (scikit-learn's, embedded); `npz:FILE` with the arrays train_images, train_labels and
+    optionally test_images, test_labels, train_clean_labels; `folder:DIR` with a sub-folder of PNG, JPEG or
+    WebP files for each class, or DIR/train and DIR/test with them; `tfds:NAME`, or just cifar10, cifar100,
+    mnist or fashion_mnist, from TensorFlow Datasets (`prepare` it once)."""
+    data_dir: str | None = None
+    """Where TensorFlow Datasets are; by default the variable TFDS_DATA_DIR, or its own default."""
+    image_size: int | None = None
+    """Scale the images of a folder or a TensorFlow data set to this height and width, whatever their shape;
+    needed if sizes differ."""
     noise: Literal["none", "symmetric", "uniform", "pair", "asymmetric", "instance"] = "none"
     """What wrong labels to add: to another class (symmetric), to any class, the true one included
     (uniform), to the next class (pair), by CIFAR-10's class map (asymmetric; of ten classes five change), to
@@ -44,6 +52,13 @@ class Data:
     noise_rate: float | None = None
     """Fraction of training labels to change, 0 to 1; needed unless the noise is `none`. Of asymmetric noise,
     the fraction within the classes that change."""
+    labels_file: str | None = None
+    """Train on labels from FILE.npy or FILE.npz:KEY, such as CIFAR-N's, whose rate of error is then measured
+    against the data set's own; KEY may be left out where only one array fits. If the file has an array
+    `clean` or `clean_label`, it must equal the data set's own labels. In place of --noise."""
+    stream: bool = False
+    """Leave the images on disk and read each batch when it is needed, for data larger than the memory; one
+    seed, and of an npz file only an uncompressed one."""
     validation_fraction: float = 0.0
     """Fraction of the training examples held out, with the labels as given, for validation."""
     standardize: bool = False
@@ -142,6 +157,8 @@ class Experiment:
     training examples, with SAM's perturbation of length 0.1, whatever the method's own."""
     checkpoint_every: int = 10
     """Epochs between checkpoints."""
+    checkpoint_every_steps: int | None = None
+    """With --stream, also a checkpoint after so many steps within an epoch, to resume at that very batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,9 +206,21 @@ class Predict:
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """Folder of a finished or interrupted run of `train`."""
     data: Annotated[Positional[str], arg(metavar="DATA")]
-    """`digits` (its test part), or `npz:FILE` or just FILE, with an array `images` or `test_images`."""
+    """`digits` (its test part); `npz:FILE` or just FILE, with an array `images` or `test_images`;
+    `folder:DIR` with image files, or with sub-folders of them, or with such a DIR/test beside DIR/train."""
     output: Path | None = None
-    """FILE.csv (index, label, probability) or FILE.npz (labels, probabilities); RUN/predictions.csv."""
+    """FILE.csv (index, label, probability, and file and class where they have names) or FILE.npz (labels,
+    probabilities); RUN/predictions.csv."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Download a TensorFlow data set and write it so that training reads it without TensorFlow."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME")]
+    """As TensorFlow Datasets calls it, e.g. cifar10 or NAME/CONFIGURATION:VERSION."""
+    data_dir: str | None = None
+    """Where to; by default the variable TFDS_DATA_DIR, or its own default."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,8 +278,14 @@ def check(experiment: Experiment) -> None:
         )
     if data.noise != "none" and data.noise_rate is None:
         raise UserError(f"--noise {data.noise} needs --noise-rate, a fraction from 0 to 1")
+    if data.noise != "none" and data.labels_file is not None:
+        raise UserError(
+            f"--noise {data.noise} and --labels-file {data.labels_file} both choose the labels; leave out one"
+        )
     infinity = float("inf")
     _in_range("--noise-rate", data.noise_rate or 0, 0, 1)
+    if data.image_size is not None:
+        _in_range("--image-size", data.image_size, 1, infinity)
     _in_range("--validation-fraction", data.validation_fraction, 0, 1)
     _in_range("--width", model.width, 8, infinity)
     if model.width != Model.width and model.model not in ("mlp", "cnn"):
@@ -267,6 +302,15 @@ def check(experiment: Experiment) -> None:
     _in_range("--seeds", experiment.seeds, 1, infinity)
     _in_range("--first-seed", experiment.first_seed, 0, 2**32 - experiment.seeds)
     _in_range("--checkpoint-every", experiment.checkpoint_every, 1, infinity)
+    if experiment.checkpoint_every_steps is not None:
+        _in_range("--checkpoint-every-steps", experiment.checkpoint_every_steps, 1, infinity)
+        if not data.stream:
+            raise UserError("--checkpoint-every-steps needs --stream; without, see --checkpoint-every")
+    if data.stream and experiment.seeds > 1:
+        raise UserError(
+            f"--stream reads the batches of one seed, got --seeds {experiment.seeds}; run seeds one by one "
+            f"with --seeds 1 --first-seed N"
+        )
     if experiment.select == "validation" and not data.validation_fraction:
         raise UserError("--select validation needs --validation-fraction above 0")
 
@@ -377,6 +421,7 @@ def _from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
         select=record["select"],
         group_statistics=record["group_statistics"],
         checkpoint_every=record["checkpoint_every"],
+        checkpoint_every_steps=record.get("checkpoint_every_steps"),
     )
 
 
@@ -395,8 +440,19 @@ def shared_record(experiment: Experiment) -> dict[str, Any]:
 def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
     """`runs/` and a name that tells the data set, the noise and the method."""
     data = experiment.data
-    dataset = Path(data.dataset.removeprefix("npz:")).stem
-    noise = [] if data.noise == "none" else [data.noise, str(data.noise_rate)]
+    kind, _, where = data.dataset.partition(":")
+    # A folder's name may have dots in it, and `.` has no name of its own.
+    if kind == "folder":
+        dataset = Path(where).resolve().name
+    elif kind == "npz":
+        dataset = Path(where).stem
+    else:
+        dataset = folder_name((where or kind).replace("/", "-"))
+    if data.labels_file is not None:
+        file, key = label_file.parse(data.labels_file)
+        noise = ["labels", file.stem, *([folder_name(key)] if key else [])]
+    else:
+        noise = [] if data.noise == "none" else [data.noise, str(data.noise_rate)]
     return Path("runs") / "-".join([dataset, *noise, folder_name(method) if method else "compare"])
 
 

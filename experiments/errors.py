@@ -7,3 +7,8 @@ class UserError(Exception):
 
 class Stopped(Exception):
     """The time that the user gave is over, and what was done is saved; the message says how to go on."""
+
+
+def one_line(error: Exception) -> str:
+    """What another library says, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__

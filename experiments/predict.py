@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -24,7 +25,14 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
     output = output or run_dir / "predictions.csv"
     if output.suffix not in (".csv", ".npz"):
         raise UserError(f"--output {output} must end in .csv or .npz")
-    images, labels = sources.load_images(data)
+    class_names = tuple(resolved.get("class_names") or ())
+    images, labels, names = sources.load_images(
+        data,
+        channels=1 if resolved["input_shape"][-1] == 1 else 3,
+        image_size=experiment.data.image_size,
+        classes=class_names,
+        progress=progress,
+    )
     found, trained_on = (
         [str(images.dtype), list(images.shape[1:])],
         [resolved["input_dtype"], resolved["input_shape"]],
@@ -54,7 +62,7 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
     evaluate = compile_evaluation(parts, experiment.seeds)
     logits = evaluate(shipped.params, shipped.statistics, inputs, images)
     probabilities = np.asarray(jnp.mean(jax.nn.softmax(logits), axis=0))
-    _write(output, probabilities)
+    _write(output, probabilities, names, class_names)
 
     predicted = probabilities.argmax(axis=1)
     which = f"the model of epoch {epoch}" if selected is None else "the model selected on validation labels"
@@ -64,19 +72,27 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
     return output
 
 
-def _write(path: Path, probabilities: np.ndarray) -> None:
+def _write(
+    path: Path, probabilities: np.ndarray, names: list[str] | None, class_names: tuple[str, ...]
+) -> None:
     unfinished = path.with_name(f"{path.stem}.unfinished{path.suffix}")
-    predicted = probabilities.argmax(axis=1)
     try:
         if path.suffix == ".npz":
-            np.savez_compressed(unfinished, labels=predicted, probabilities=probabilities)
+            np.savez_compressed(unfinished, labels=probabilities.argmax(axis=1), probabilities=probabilities)
         else:
             with unfinished.open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(["index", "label", "probability"])
-                rows = zip(predicted.tolist(), probabilities.max(axis=1).tolist(), strict=True)
-                writer.writerows((index, label, f"{p:.6f}") for index, (label, p) in enumerate(rows))
+                csv.writer(file).writerows(_rows(probabilities, names, class_names))
         os.replace(unfinished, path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written ({error.strerror})") from error
+
+
+def _rows(
+    probabilities: np.ndarray, names: list[str] | None, class_names: tuple[str, ...]
+) -> Iterator[list[object]]:
+    yield ["index", "label", "probability", *["file"] * bool(names), *["class"] * bool(class_names)]
+    for index, row in enumerate(probabilities):
+        label = int(row.argmax())
+        known = [*([names[index]] if names else []), *([class_names[label]] if class_names else [])]
+        yield [index, label, f"{row[label]:.6f}", *known]

@@ -23,6 +23,18 @@ class Progress:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
+    def counting(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Yields a function to call with how many more of `total` things are done."""
+        if not self._console.is_terminal:
+            self.say(f"{name}: {total}")
+            yield lambda more: None
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bar(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task(name, total=total)
+            yield lambda more: bar.advance(task, more)
+
+    @contextlib.contextmanager
     def epochs(self, name: str, done: int, total: int) -> Iterator[Callable[[dict[str, Any]], None]]:
         """Yields a function to call with the metrics of each finished epoch."""
         if not self._console.is_terminal:
@@ -50,3 +62,7 @@ def _describe(measured: dict[str, Any]) -> str:
     name = metrics.headline(measured)
     loss, accuracy = np.mean(measured["train_loss"]), np.mean(measured[name])
     return f"loss {loss:.3f}  {name.replace('_', ' ')} {accuracy:.1%}"
+
+
+# For callers that nobody watches.
+QUIET = Progress(Console(quiet=True))

@@ -98,7 +98,8 @@ def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callabl
         indices = epoch_order(order_key, len(images), batch_size)
 
         def step(state, drawn):
-            return train_step(parts, state, *take_batch(parts, inputs, images, given, *drawn))
+            batch, key = drawn
+            return train_step(parts, state, *training_batch(parts, inputs, images[batch], given[batch], key))
 
         drawn = indices, step_keys(parts, augment_key, len(indices))
         state, (losses, predictions) = jax.lax.scan(step, state, drawn)
@@ -118,7 +119,8 @@ def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Cal
     """The same as `compile_epoch_loop`, a step at a time."""
 
     def one(state, inputs, images, given, drawn):
-        return train_step(parts, state, *take_batch(parts, inputs, images, given, *drawn))
+        batch, key = drawn
+        return train_step(parts, state, *training_batch(parts, inputs, images[batch], given[batch], key))
 
     def draw(order_key, augment_key, images):
         indices = epoch_order(order_key, len(images), batch_size)
@@ -185,16 +187,11 @@ def step_keys(parts: Parts, key: PRNGKeyArray | None, steps: int) -> PRNGKeyArra
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(steps))
 
 
-def take_batch(
-    parts: Parts,
-    inputs: Inputs,
-    images: Array,
-    given: Int[Array, "n"],
-    indices: Int[Array, "batch"],
-    key: PRNGKeyArray | None,
+def training_batch(
+    parts: Parts, inputs: Inputs, images: Array, labels: Int[Array, "batch"], key: PRNGKeyArray | None
 ) -> tuple[Float[Array, "batch ..."], Int[Array, "batch"]]:
-    """Some of the examples as the network sees them in training, and their labels, split over the devices."""
-    images, labels = devices.split_batch(parts.mesh, (images[indices], given[indices]))
+    """Raw images as the network sees them in training, and their labels, split over the devices."""
+    images, labels = devices.split_batch(parts.mesh, (images, labels))
     return prepare(inputs, images if parts.augment is None else parts.augment(key, images)), labels
 
 

@@ -1,5 +1,6 @@
 """Training: what happens in a run, in the order in which it happens."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -25,10 +26,12 @@ from experiments import (
     plots,
     run_folder,
     steps,
+    streamed,
 )
 from experiments.config import Experiment, Placement
 from experiments.data import labels as data_labels
-from experiments.data import sources
+from experiments.data import sources, stream
+from experiments.data.dataset import Images, Stream
 from experiments.errors import Stopped, UserError
 from experiments.progress import Progress
 from experiments.steps import Batches, Inputs, Parts, TrainState
@@ -53,10 +56,10 @@ class Run(NamedTuple):
 class Split(NamedTuple):
     """Training and validation examples; the labels have a leading axis over seeds."""
 
-    train_images: np.ndarray
+    train_images: Images | Stream
     train_given: np.ndarray
     train_clean: np.ndarray | None
-    validation_images: np.ndarray
+    validation_images: Images | Stream
     validation_given: np.ndarray
 
 
@@ -70,7 +73,16 @@ def train(
     """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""
     config.check(experiment)
     mesh = devices.mesh(placement, experiment.optimization.batch_size)
-    dataset = sources.load(experiment.data.dataset)
+    data = experiment.data
+    if data.stream and jax.process_count() > 1:
+        raise UserError("--stream works with a single process only; leave out --coordinator")
+    dataset = sources.load(
+        data.dataset,
+        image_size=data.image_size,
+        data_dir=data.data_dir,
+        streamed=data.stream,
+        progress=progress,
+    )
     keys = seed_keys(experiment)
     given = data_labels.corrupt(experiment.data, dataset, keys["noise"])
     split = hold_out(dataset.train_images, given, experiment.data.validation_fraction)
@@ -89,7 +101,8 @@ def train(
         "input_shape": list(input_shape),
         "input_dtype": str(dataset.train_images.dtype),
         "train_examples": len(split.train_images),
-        "data_hash": run_folder.fingerprint(*dataset[:5]),
+        "data_hash": run_folder.fingerprint(*map(stream.identity, dataset[:5])),
+        "class_names": dataset.class_names,
     }
     run_folder.claim(run_dir, record)
     if (run_dir / "summary.json").exists():
@@ -104,12 +117,21 @@ def train(
         epoch, run = restored
         checkpoints.set_aside_after(epoch)
         progress.say(f"{run_dir}: resuming after epoch {epoch}")
+    within = within_epochs(run_dir, experiment, len(split.train_images))
+    if within is not None:
+        epoch, step, run = within.restore(epoch, run, devices.replicated(mesh))
+        if step:
+            progress.say(f"{run_dir}: resuming after step {step} of epoch {epoch + 1}")
     history = run_folder.read_metrics(run_dir, epoch)
 
-    keys, train_images, train_given, test_images, validation_images = devices.everywhere(
-        mesh, (keys, split.train_images, split.train_given, dataset.test_images, split.validation_images)
-    )
-    run_epoch, evaluate = steps.compile_loops(parts, experiment)
+    def on_device(images):
+        return images if isinstance(images, Stream) else devices.everywhere(mesh, images)
+
+    train_images, test_images = on_device(split.train_images), on_device(dataset.test_images)
+    validation_images, train_given = on_device(split.validation_images), on_device(split.train_given)
+    keys = devices.everywhere(mesh, keys)
+    compile_loops = streamed.compile_loops if data.stream else steps.compile_loops
+    run_epoch, evaluate = compile_loops(parts, experiment)
 
     def classes_of(state, images):
         return np.argmax(evaluate(state.params, state.statistics, inputs, images), axis=-1)
@@ -123,7 +145,10 @@ def train(
                 jax.vmap(jax.random.fold_in, (0, None))(keys[purpose], epoch)
                 for purpose in ("order", "augment")
             )
-            state, batches = run_epoch(run.state, inputs, train_images, train_given, order_keys, augment_keys)
+            resumption = within.arguments(epoch, run) if within is not None else {}
+            state, batches = run_epoch(
+                run.state, inputs, train_images, train_given, order_keys, augment_keys, **resumption
+            )
             epoch += 1
 
             measured = {
@@ -156,6 +181,8 @@ def train(
                 checkpoints.close()
                 raise Stopped(f"{run_dir}: stopped after epoch {epoch}; the same command goes on from there")
     checkpoints.close()
+    if within is not None:
+        within.remove()
 
     summary = {
         **metrics.summarize(history),
@@ -170,6 +197,14 @@ def train(
     # Last: this file says that the run is finished.
     run_folder.write_json(run_dir / "summary.json", summary)
     return summary
+
+
+def within_epochs(run_dir: Path, experiment: Experiment, examples: int) -> streamed.WithinEpochs | None:
+    """The checkpoints between steps that the configuration asks for."""
+    every, batch_size = experiment.checkpoint_every_steps, experiment.optimization.batch_size
+    if every is None:
+        return None
+    return streamed.WithinEpochs(run_dir, every, examples // batch_size, batch_size)
 
 
 def plot(method: str, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:
@@ -196,7 +231,7 @@ def seed_keys(experiment: Experiment) -> dict[str, PRNGKeyArray]:
     return {name: jax.vmap(jax.random.fold_in, (0, None))(roots, i) for i, name in enumerate(purposes)}
 
 
-def hold_out(images: np.ndarray, given: data_labels.GivenLabels, fraction: float) -> Split:
+def hold_out(images: Images | Stream, given: data_labels.GivenLabels, fraction: float) -> Split:
     """Takes a fraction of the examples out of the training set, the same ones for every seed."""
     order = np.random.default_rng(0).permutation(len(images))
     held = round(fraction * len(images))
@@ -208,18 +243,29 @@ def hold_out(images: np.ndarray, given: data_labels.GivenLabels, fraction: float
     validation, training = np.sort(order[:held]), np.sort(order[held:])
     clean = None if given.clean is None else given.clean[training]
     return Split(
-        images[training], given.given[:, training], clean, images[validation], given.given[:, validation]
+        stream.take(images, training),
+        given.given[:, training],
+        clean,
+        stream.take(images, validation),
+        given.given[:, validation],
     )
 
 
-def measure_inputs(images: np.ndarray, standardize: bool) -> Inputs:
+def measure_inputs(images: Images | Stream, standardize: bool) -> Inputs:
     """Byte pixels are brought to [0, 1]; `standardize` centres and scales each channel or feature."""
     unit = 1 / 255 if images.dtype == np.uint8 else 1.0
     channels = images.shape[-1:]
     if not standardize:
         return Inputs(jnp.zeros(channels, jnp.float32), jnp.full(channels, unit, jnp.float32))
-    axes = tuple(range(images.ndim - 1))
-    mean, sd = images.mean(axes, dtype=np.float64), images.std(axes, dtype=np.float64)
+    # In chunks, so that a stream gives the same to the last bit.
+    count = math.prod(images.shape[:-1])
+
+    def mean_of(function):
+        sums = [function(chunk).reshape(-1, *channels).sum(axis=0) for chunk in stream.chunks(images)]
+        return sum(sums) / count
+
+    mean = mean_of(lambda chunk: chunk.astype(np.float64))
+    sd = np.sqrt(mean_of(lambda chunk: np.square(chunk - mean)))
     # A feature that never varies carries nothing: centred, it is 0 whatever its scale.
     return Inputs(jnp.asarray(mean, jnp.float32), jnp.asarray(1 / np.where(sd > 0, sd, 1), jnp.float32))
 
@@ -281,7 +327,8 @@ def group_measurement(
     """What `--group-statistics` adds to an epoch's metrics, on the first training examples."""
     if not experiment.group_statistics:
         return lambda state: {}
-    images, given = split.train_images[: steps.GROUP_EXAMPLES], split.train_given[:, : steps.GROUP_EXAMPLES]
+    images = next(stream.chunks(split.train_images, steps.GROUP_EXAMPLES))
+    given = split.train_given[:, : steps.GROUP_EXAMPLES]
     clean = None if split.train_clean is None else given == split.train_clean[: steps.GROUP_EXAMPLES]
     run = steps.compile_group_statistics(parts, experiment.seeds)
     return lambda state: run(state, inputs, images, given, clean)

@@ -33,9 +33,7 @@ def measure(blocks: int) -> dict[str, Any]:
         "rehearsal": rehearsal,
         "precisions": {
             precision: {
-                method: _against_pytorch(
-                    method, precision, images, given, size["batch_size"], blocks, has_pytorch
-                )
+                method: _measure(method, precision, images, given, size["batch_size"], blocks, has_pytorch)
                 for method in ("cross_entropy", "ogc")
             }
             for precision in ("float32", "bfloat16")

@@ -1,4 +1,4 @@
-"""The training labels of each seed: corrupted with a key of its own, with a record of what was drawn."""
+"""The training labels of each seed, corrupted with a key of its own or from a file, and their error rate."""
 
 import functools
 from collections.abc import Callable
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config import Data
-from experiments.data.sources import Dataset, Images
+from experiments.data import label_file
+from experiments.data.dataset import Dataset, Images, Stream
 from experiments.errors import UserError
 from noisy_optax import noise
 
@@ -31,9 +32,14 @@ class GivenLabels(NamedTuple):
 
 
 def corrupt(data: Data, dataset: Dataset, keys: jax.Array) -> GivenLabels:
-    """Adds the configured noise to the training labels, once per key in `keys`."""
+    """The training labels with the configured noise, once per key in `keys`, or from the labels file."""
     labels, clean, num_classes = dataset.train_labels, dataset.train_clean_labels, dataset.num_classes
-    if data.noise == "none" or data.noise_rate is None:
+    if data.labels_file is not None:
+        clean = labels if clean is None else clean
+        given = np.broadcast_to(
+            label_file.read(data.labels_file, clean, num_classes), (len(keys), len(clean))
+        )
+    elif data.noise == "none" or data.noise_rate is None:
         given = np.broadcast_to(labels, (len(keys), len(labels)))
     else:
         if clean is not None and not np.array_equal(labels, clean):
@@ -66,6 +72,8 @@ def _noise_model(data: Data, dataset: Dataset) -> Callable[..., noise.NoisyLabel
             )
         return functools.partial(noise.asymmetric, class_map=noise.CIFAR10_MAP)
     if data.noise == "instance":
+        if isinstance(dataset.train_images, Stream):
+            raise UserError("--noise instance looks at all images at once; leave out --stream")
         features = _features(dataset.train_images)
         return lambda key, labels, rate: noise.instance_dependent(
             key, features, labels, rate, num_classes=num_classes

@@ -39,3 +39,9 @@ def tiny_npz(tmp_path_factory, tiny_arrays):
 @pytest.fixture
 def quiet():
     return Progress(Console(quiet=True))
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch):
+    """A cache folder for one test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))

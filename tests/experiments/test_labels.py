@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from experiments.config import Data
-from experiments.data import sources
+from experiments.data import digits as digits_source
 from experiments.data.labels import corrupt
 from experiments.errors import UserError
 from noisy_optax import noise
@@ -13,7 +13,7 @@ KEYS = jax.random.split(jax.random.key(0), 3)
 
 @pytest.fixture
 def digits():
-    return sources.digits()
+    return digits_source.load()
 
 
 def test_each_seed_has_wrong_labels_of_its_own_and_a_record_of_them(digits):

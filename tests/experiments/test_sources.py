@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments.data import sources
+from experiments.data import digits, npz, sources
 from experiments.errors import UserError
 
 
 def test_digits_are_split_as_the_reference_protocol_says():
-    dataset = sources.digits()
+    dataset = digits.load()
     assert dataset.train_images.shape == (1347, 8, 8, 1)
     assert dataset.test_images.shape == (450, 8, 8, 1)
     assert (dataset.train_images.min(), dataset.train_images.max()) == (0.0, 1.0)
@@ -29,14 +29,14 @@ def test_npz_arrays_come_back(tiny_npz, tiny_arrays):
 def test_test_set_and_clean_labels_are_optional(tmp_path, tiny_arrays):
     path = tmp_path / "few.npz"
     np.savez(path, train_images=tiny_arrays["train_images"], train_labels=tiny_arrays["train_labels"])
-    dataset = sources.npz(path)
+    dataset = npz.load(path)
     assert (dataset.train_clean_labels, dataset.test_images, dataset.test_labels) == (None, None, None)
 
 
 def test_flat_float64_features_become_float32(tmp_path):
     path = tmp_path / "flat.npz"
     np.savez(path, train_images=np.ones((4, 5)), train_labels=np.array([0, 1, 0, 1], np.uint8))
-    dataset = sources.npz(path)
+    dataset = npz.load(path)
     assert dataset.train_images.dtype == np.float32
     assert dataset.train_labels.dtype == np.int32
 
@@ -86,7 +86,7 @@ def test_wrong_arrays_are_named(tmp_path, tiny_arrays, change, said):
     path = tmp_path / "wrong.npz"
     np.savez(path, **change(tiny_arrays))
     with pytest.raises(UserError, match=said) as raised:
-        sources.npz(path)
+        npz.load(path)
     assert str(raised.value).startswith(str(path))
     assert "\n" not in str(raised.value)
 
@@ -114,7 +114,7 @@ def test_damaged_files_are_named(tmp_path, content, said):
     path = tmp_path / "damaged.npz"
     path.write_bytes(content)
     with pytest.raises(UserError, match=said) as raised:
-        sources.npz(path)
+        npz.load(path)
     assert str(raised.value).startswith(str(path))
 
 
@@ -122,7 +122,7 @@ def test_pickled_content_is_never_loaded(tmp_path):
     path = tmp_path / "pickled.npz"
     np.savez(path, train_images=np.array([{"a": 1}], dtype=object), train_labels=np.zeros(1, int))
     with pytest.raises(UserError, match=r"'train_images' cannot be read .*pickle"):
-        sources.npz(path)
+        npz.load(path)
 
 
 def test_an_archive_of_something_else(tmp_path):
@@ -130,12 +130,12 @@ def test_an_archive_of_something_else(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(UserError, match="'train_images' is missing"):
-        sources.npz(path)
+        npz.load(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("train_images", "hello")
         archive.writestr("train_labels", "hello")
     with pytest.raises(UserError, match="'train_images' is not an array"):
-        sources.npz(path)
+        npz.load(path)
 
 
 def test_a_class_that_noise_has_emptied_is_still_a_class(tmp_path, tiny_arrays):
@@ -143,29 +143,29 @@ def test_a_class_that_noise_has_emptied_is_still_a_class(tmp_path, tiny_arrays):
     given = tiny_arrays["train_labels"].copy()
     given[given == 2] = 0
     np.savez(path, **{**tiny_arrays, "train_labels": given})
-    assert sources.npz(path).num_classes == 3
+    assert npz.load(path).num_classes == 3
 
 
 def test_labels_that_say_unknown_do_not_stop_a_prediction(tmp_path, tiny_arrays):
     path = tmp_path / "unknown.npz"
     np.savez(path, images=tiny_arrays["test_images"], labels=np.full(30, -1))
     with pytest.warns(UserWarning, match="labels ignored: .* got -1 at index 0"):
-        assert sources.load_images(str(path))[1] is None
+        assert sources.load_images(str(path)).labels is None
 
 
 def test_a_missing_file_and_an_unknown_name(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         sources.load(f"npz:{tmp_path / 'nowhere.npz'}")
-    with pytest.raises(UserError, match="--dataset 'mnits' is not known; expected digits or npz:FILE"):
+    with pytest.raises(UserError, match="--dataset 'mnits' is not known; expected digits, npz:FILE"):
         sources.load("mnits")
 
 
 def test_images_to_predict_with_and_without_labels(tmp_path, tiny_npz, tiny_arrays):
-    images, labels = sources.load_images(f"npz:{tiny_npz}")
+    images, labels, _ = sources.load_images(f"npz:{tiny_npz}")
     np.testing.assert_array_equal(images, tiny_arrays["test_images"])
     np.testing.assert_array_equal(labels, tiny_arrays["test_labels"])
     path = tmp_path / "new.npz"
     np.savez(path, images=tiny_arrays["test_images"])
-    images, labels = sources.load_images(str(path))
+    images, labels, _ = sources.load_images(str(path))
     np.testing.assert_array_equal(images, tiny_arrays["test_images"])
     assert labels is None

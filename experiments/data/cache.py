@@ -1,0 +1,63 @@
+"""Arrays that took long to make, kept in the user's cache folder under what they were made from."""
+
+import hashlib
+import os
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def folder() -> Path:
+    """`noisy_optax` in the user's cache folder, which XDG_CACHE_HOME may name."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "noisy_optax"
+
+
+def fingerprint(*parts: object) -> str:
+    """A hash of the parts' text."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def arrays(name: str, key: str, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
+    """What `make` returns, from the file `name` if that was written under the same `key` and is whole.
+
+    There is one file for a name: what has changed takes the place of what it was.
+    """
+    path = folder() / f"{name}.npz"
+    found = _read(path, key)
+    if found is None:
+        found = make()
+        _write(path, key, found)
+    return found
+
+
+def _read(path: Path, key: str) -> dict[str, NDArray] | None:
+    try:
+        # The archive's checksums are compared as the arrays are read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if str(archive["key"]) != key:
+                return None
+            return {name: archive[name] for name in archive.files if name != "key"}
+    # Damaged, of another program, not there: made anew in each case.
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
+        return None
+
+
+def _write(path: Path, key: str, content: dict[str, NDArray]) -> None:
+    # Two runs may read the same folder at once.
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("wb") as file:
+                np.savez(file, key=np.array(key), **content)  # type: ignore[arg-type]
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        warnings.warn(
+            f"{path}: cannot be written ({error.strerror}); the images are read anew next time", stacklevel=2
+        )

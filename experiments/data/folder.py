@@ -1,0 +1,208 @@
+"""A folder of image files, with one sub-folder for each class."""
+
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+from experiments.data import cache, image_files, stream
+from experiments.data.dataset import Dataset, Examples, Images, Labels, Stream
+from experiments.errors import UserError
+from experiments.progress import Progress
+
+# What the cached pixels depend on besides the files; the number changes with `image_files.read`.
+_DECODER = f"1, Pillow {PIL.__version__}"
+
+
+class Files(NamedTuple):
+    """Image files in the order of their paths, and the index of each one's class."""
+
+    paths: list[Path]
+    labels: Labels
+
+
+class Form(NamedTuple):
+    """What all images have in common once they are read."""
+
+    height: int
+    width: int
+    channels: int
+
+
+def load(
+    folder: Path, progress: Progress, *, image_size: int | None = None, streamed: bool = False
+) -> Dataset:
+    """The classes are the sub-folders in the order of their names.
+
+    Those of `folder/train`, with `folder/test` as test part if it exists, where `train` has sub-folders of
+    its own; else those of `folder` itself, all of them for training.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    train_folder = folder / "train" if class_folders(folder / "train") else folder
+    classes = [path.name for path in class_folders(train_folder)]
+    if len(classes) < 2:
+        raise UserError(
+            f"{train_folder}: expected at least two sub-folders, one for each class, found {len(classes)}"
+        )
+    train = find(train_folder, classes)
+    _warn_of_single_images(train_folder, classes, train.labels)
+    test = None
+    if train_folder != folder and (folder / "test").is_dir():
+        test = find(folder / "test", classes)
+    paths = train.paths + (test.paths if test else [])
+    count, test_labels = len(train.paths), None if test is None else test.labels
+    train_images: Images | Stream
+    test_images: Images | Stream | None
+    if streamed:
+        images = _open(paths, _cached_form(folder, paths, progress, image_size), image_size)
+        train_images = stream.take(images, np.arange(count))
+        test_images = None if test is None else stream.take(images, np.arange(count, len(paths)))
+    else:
+        pixels = _cached_pixels(folder, paths, progress, image_size)
+        train_images, test_images = pixels[:count], None if test is None else pixels[count:]
+    return Dataset(train_images, train.labels, None, test_images, test_labels, len(classes), tuple(classes))
+
+
+def load_images(
+    folder: Path, progress: Progress, *, channels: int, image_size: int | None, classes: tuple[str, ...]
+) -> Examples:
+    """The images in `folder` itself or, if there are none, of its sub-folders; of `folder/test` if it exists.
+
+    Args:
+      folder: where to look.
+      progress: what to report on.
+      channels: 1 for grey, 3 for RGB.
+      image_size: as for training.
+      classes: the run's names of classes.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    labels = None
+    paths = [path for path in _files(folder, deep=False) if path.suffix.lower() in image_files.SUFFIXES]
+    if not paths:
+        split = class_folders(folder / "train") and (folder / "test").is_dir()
+        inner = folder / "test" if split else folder
+        found = [path.name for path in class_folders(inner)]
+        if not found:
+            raise UserError(f"{folder}: has no PNG, JPEG or WebP files, and no sub-folders of them")
+        files = find(inner, found)
+        paths = files.paths
+        if set(found) <= set(classes):
+            labels = np.array([classes.index(name) for name in found], np.int32)[files.labels]
+        elif classes:
+            unknown = sorted(set(found) - set(classes))[0]
+            warnings.warn(f"labels ignored: {inner}: the run has no class {unknown!r}", stacklevel=2)
+    form = common_form(paths, progress, image_size)
+    # Grey images become RGB if the run had that; the other way something would be lost.
+    form = form._replace(channels=max(form.channels, channels))
+    images = _read(folder, paths, form, progress, image_size)
+    return Examples(images, labels, [str(path.relative_to(folder)) for path in paths])
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The sub-folders that stand for classes, by name; hidden ones do not."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def find(folder: Path, classes: list[str]) -> Files:
+    """The images below each class's sub-folder of `folder`; other files are left out with a warning."""
+    unknown = [path for path in class_folders(folder) if path.name not in classes]
+    if unknown:
+        raise UserError(f"{unknown[0]}: is no class of the training part, which has {', '.join(classes)}")
+    paths, labels, others = [], [], []
+    for label, name in enumerate(classes):
+        found = _files(folder / name, deep=True)
+        images = [path for path in found if path.suffix.lower() in image_files.SUFFIXES]
+        if not images and (folder / name).is_dir():
+            raise UserError(f"{folder / name}: has no PNG, JPEG or WebP files; fill or remove the folder")
+        others += [path for path in found if path.suffix.lower() not in image_files.SUFFIXES]
+        paths += images
+        labels += [label] * len(images)
+    if others:
+        warnings.warn(
+            f"{folder}: ignored {len(others)} file{'s' if len(others) > 1 else ''} that are not PNG, JPEG or "
+            f"WebP, the first {others[0]}",
+            stacklevel=2,
+        )
+    return Files(paths, np.array(labels, np.int32))
+
+
+def _files(folder: Path, *, deep: bool) -> list[Path]:
+    """Files in the order of their paths, but for hidden ones, which file managers leave behind."""
+    found = folder.rglob("*") if deep else folder.glob("*")
+    return sorted(path for path in found if not path.name.startswith(".") and path.is_file())
+
+
+def _warn_of_single_images(folder: Path, classes: list[str], labels: Labels) -> None:
+    single = [classes[i] for i in np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 1)]
+    if single:
+        warnings.warn(
+            f"{folder}: {len(single)} class{'es have' if len(single) > 1 else ' has'} a single image, "
+            f"the first {single[0]!r}",
+            stacklevel=2,
+        )
+
+
+def common_form(paths: list[Path], progress: Progress, image_size: int | None) -> Form:
+    """Grey if all files are; of `image_size`, or of the size that all have."""
+    with progress.counting("looking at images", len(paths)) as advance:
+        headers = list(stream.in_threads(image_files.header, paths, advance))
+    channels = 1 if all(header.grey for header in headers) else 3
+    if image_size is not None:
+        return Form(image_size, image_size, channels)
+    first = headers[0]
+    for path, header in zip(paths, headers, strict=True):
+        if header[:2] != first[:2]:
+            raise UserError(
+                f"{path}: is {header.width} x {header.height} pixels, {paths[0]} {first.width} x "
+                f"{first.height}; expected one size, or --image-size N to scale all to N x N"
+            )
+    return Form(first.height, first.width, channels)
+
+
+def _open(paths: list[Path], form: Form, image_size: int | None) -> Stream:
+    def read(indices):
+        return np.stack([image_files.read(paths[i], form.channels, image_size) for i in indices])
+
+    # Without the times, which a copy of the folder does not keep.
+    identity = cache.fingerprint(*((path.name, path.stat().st_size) for path in paths), form)
+    return Stream((len(paths), *form), np.dtype(np.uint8), read, identity)
+
+
+def _read(
+    folder: Path, paths: list[Path], form: Form, progress: Progress, image_size: int | None
+) -> NDArray[np.uint8]:
+    with progress.counting(f"reading {folder}", len(paths)) as advance:
+        return stream.read_all(_open(paths, form, image_size), advance)  # type: ignore[return-value]
+
+
+def _cached_pixels(
+    folder: Path, paths: list[Path], progress: Progress, image_size: int | None
+) -> NDArray[np.uint8]:
+    def make():
+        form = common_form(paths, progress, image_size)
+        return {"images": _read(folder, paths, form, progress, image_size)}
+
+    return cache.arrays(*_cache_key("pixels", folder, paths, image_size), make)["images"]
+
+
+def _cached_form(folder: Path, paths: list[Path], progress: Progress, image_size: int | None) -> Form:
+    def make():
+        return {"form": np.array(common_form(paths, progress, image_size))}
+
+    form = cache.arrays(*_cache_key("form", folder, paths, image_size), make)["form"]
+    return Form(*map(int, form))
+
+
+def _cache_key(kind: str, folder: Path, paths: list[Path], image_size: int | None) -> tuple[str, str]:
+    """A file name for each folder and size, and a key that a change in any file changes."""
+    root = folder.resolve()
+    state = [(path.relative_to(folder), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
+    name = f"{root.name}-{cache.fingerprint(root, image_size)[:12]}-{kind}"
+    return name, cache.fingerprint(_DECODER, image_size, *state)
