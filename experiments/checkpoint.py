@@ -1,6 +1,8 @@
 """Checkpoints of a run, by orbax: written whole or not at all, and never trusted blindly."""
 
 import logging
+import re
+import shutil
 import time
 import warnings
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from experiments.errors import UserError
+from experiments.errors import UserError, one_line
 
 
 class Checkpoints:
@@ -19,7 +21,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False):
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # What goes wrong is raised as well, and said in one line.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=2,
             enable_async_checkpointing=False,
@@ -34,9 +37,17 @@ class Checkpoints:
         """Writes `tree` as the state after `epoch` epochs."""
         try:
             self._manager.save(epoch, args=ocp.args.StandardSave(tree), force=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # A full disk is a ValueError of the storage library's, which names the system's error at its end.
+            found = re.search(r"([^:]+) \[os_error_code", str(error))
+            if isinstance(error, ValueError) and not found:
+                raise
+            for unfinished in self._folder.glob("*.orbax-checkpoint-tmp"):
+                shutil.rmtree(unfinished, ignore_errors=True)
+            reason = found[1].strip() if found else one_line(error)
             raise UserError(
-                f"{self._folder}: checkpoint of epoch {epoch} cannot be written ({error})"
+                f"{self._folder}: checkpoint of epoch {epoch} cannot be written ({reason}); make room, and "
+                f"the same command goes on from the last one"
             ) from error
 
     def restore(self, abstract: Any) -> tuple[int, Any] | None:

@@ -271,8 +271,8 @@ intervals:
 ## Many classes
 
 {many["what"]}; percent, mean and standard deviation over seeds {many["seeds"][0]} to {many["seeds"][-1]}
-(`python -m experiments many-classes`; the picture is docs/many-classes.png). The bias comes from the number of
-classes alone; none is needed below seven.
+(`python -m experiments many-classes`; the picture is docs/many-classes.png). The bias comes from the number
+of classes alone; none is needed below seven.
 
 {many_classes(many)}
 ## Against the papers' published code

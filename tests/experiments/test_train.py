@@ -2,6 +2,7 @@ import functools
 import json
 import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,9 +16,9 @@ import pytest
 from rich.console import Console
 
 from experiments import checkpoint, run_folder, steps, train
-from experiments.config import Data, Experiment, Model, Optimization
+from experiments.config import Data, Experiment, Model, Optimization, Placement
 from experiments.data import sources
-from experiments.errors import UserError
+from experiments.errors import Stopped, UserError
 from experiments.progress import Progress
 
 FILES = {"config.json", "metrics.jsonl", "summary.json", "curves.png", "checkpoints"}
@@ -172,6 +173,23 @@ def test_an_epoch_step_by_step_is_the_compiled_loop(seeds, tiny_npz):
         run_epoch = compile_epoch(parts, 8, seeds)
         found.append(run_epoch(state, inputs, images, given, train.seed_keys(asked)["order"]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *found)
+
+
+def test_full_disk_loses_no_more_than_what_is_being_written(tmp_path, tiny_npz, quiet):
+    asked = experiment(tiny_npz, model=Model(width=256), optimization=Optimization(epochs=2, batch_size=8))
+    with pytest.raises(Stopped):
+        train.train("cross_entropy", asked, tmp_path / "run", quiet, Placement(stop_after=0))
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))
+    try:
+        with pytest.raises(UserError, match=r"epoch 2 cannot be written \(File too large\); make room"):
+            train.train("cross_entropy", asked, tmp_path / "run", quiet)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
+    train.train("cross_entropy", asked, tmp_path / "run", quiet)
+    train.train("cross_entropy", asked, tmp_path / "whole", quiet)
+    assert_same(*(shipped(tmp_path / name, asked)[1].state.params for name in ("run", "whole")))
 
 
 def test_clean_labels_do_not_reach_the_parameters(tmp_path, tiny_npz, tiny_arrays, quiet):
