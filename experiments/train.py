@@ -31,7 +31,7 @@ from experiments import (
 from experiments.config import Experiment, Placement
 from experiments.data import labels as data_labels
 from experiments.data import sources, stream
-from experiments.data.dataset import Images, Stream
+from experiments.data.dataset import Dataset, Images, Stream
 from experiments.errors import Stopped, UserError
 from experiments.progress import Progress
 from experiments.steps import Batches, Inputs, Parts, TrainState
@@ -73,37 +73,12 @@ def train(
     """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""
     config.check(experiment)
     mesh = devices.mesh(placement, experiment.optimization.batch_size)
-    data = experiment.data
-    if data.stream and jax.process_count() > 1:
-        raise UserError("--stream works with a single process only; leave out --coordinator")
-    dataset = sources.load(
-        data.dataset,
-        image_size=data.image_size,
-        data_dir=data.data_dir,
-        streamed=data.stream,
-        progress=progress,
-    )
     keys = seed_keys(experiment)
-    given = data_labels.corrupt(experiment.data, dataset, keys["noise"])
-    split = hold_out(dataset.train_images, given, experiment.data.validation_fraction)
-    if len(split.train_images) < experiment.optimization.batch_size:
-        raise UserError(
-            f"--batch-size {experiment.optimization.batch_size} is more than the "
-            f"{len(split.train_images)} training examples"
-        )
-    input_shape = dataset.train_images.shape[1:]
-    parts = assemble(method, experiment, input_shape, dataset.num_classes, len(split.train_images))
-    parts = parts._replace(mesh=mesh)
+    dataset, given, split = load(experiment, keys["noise"], progress)
+    input_shape, examples = dataset.train_images.shape[1:], len(split.train_images)
+    parts = assemble(method, experiment, input_shape, dataset.num_classes, examples)._replace(mesh=mesh)
 
-    record = config.as_record(method, experiment)
-    record["resolved"] = {
-        "num_classes": dataset.num_classes,
-        "input_shape": list(input_shape),
-        "input_dtype": str(dataset.train_images.dtype),
-        "train_examples": len(split.train_images),
-        "data_hash": run_folder.fingerprint(*map(stream.identity, dataset[:5])),
-        "class_names": dataset.class_names,
-    }
+    record = config.as_record(method, experiment) | {"resolved": resolved(dataset, examples)}
     run_folder.claim(run_dir, record)
     if (run_dir / "summary.json").exists():
         progress.say(f"{run_dir}: already finished")
@@ -117,7 +92,7 @@ def train(
         epoch, run = restored
         checkpoints.set_aside_after(epoch)
         progress.say(f"{run_dir}: resuming after epoch {epoch}")
-    within = within_epochs(run_dir, experiment, len(split.train_images))
+    within = within_epochs(run_dir, experiment, examples)
     if within is not None:
         epoch, step, run = within.restore(epoch, run, devices.replicated(mesh))
         if step:
@@ -130,7 +105,7 @@ def train(
     train_images, test_images = on_device(split.train_images), on_device(dataset.test_images)
     validation_images, train_given = on_device(split.validation_images), on_device(split.train_given)
     keys = devices.everywhere(mesh, keys)
-    compile_loops = streamed.compile_loops if data.stream else steps.compile_loops
+    compile_loops = streamed.compile_loops if experiment.data.stream else steps.compile_loops
     run_epoch, evaluate = compile_loops(parts, experiment)
 
     def classes_of(state, images):
@@ -197,6 +172,41 @@ def train(
     # Last: this file says that the run is finished.
     run_folder.write_json(run_dir / "summary.json", summary)
     return summary
+
+
+def load(
+    experiment: Experiment, noise_keys: PRNGKeyArray, progress: Progress
+) -> tuple[Dataset, data_labels.GivenLabels, Split]:
+    """The data set, the labels that each seed is given, and what of both is trained on."""
+    data, batch_size = experiment.data, experiment.optimization.batch_size
+    if data.stream and jax.process_count() > 1:
+        raise UserError("--stream works with a single process only; leave out --coordinator")
+    dataset = sources.load(
+        data.dataset,
+        image_size=data.image_size,
+        data_dir=data.data_dir,
+        streamed=data.stream,
+        progress=progress,
+    )
+    given = data_labels.corrupt(data, dataset, noise_keys)
+    split = hold_out(dataset.train_images, given, data.validation_fraction)
+    if len(split.train_images) < batch_size:
+        raise UserError(
+            f"--batch-size {batch_size} is more than the {len(split.train_images)} training examples"
+        )
+    return dataset, given, split
+
+
+def resolved(dataset: Dataset, train_examples: int) -> dict[str, Any]:
+    """What a run depends on beside its configuration: the data that was found under a name."""
+    return {
+        "num_classes": dataset.num_classes,
+        "input_shape": list(dataset.train_images.shape[1:]),
+        "input_dtype": str(dataset.train_images.dtype),
+        "train_examples": train_examples,
+        "data_hash": run_folder.fingerprint(*map(stream.identity, dataset[:5])),
+        "class_names": dataset.class_names,
+    }
 
 
 def within_epochs(run_dir: Path, experiment: Experiment, examples: int) -> streamed.WithinEpochs | None:
