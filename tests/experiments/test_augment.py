@@ -169,7 +169,7 @@ def test_an_epoch_that_is_run_again_draws_the_same(tmp_path, tiny_npz, quiet, mo
         steps_and_batch = np.zeros((1, 7, 8), int)
         return state, steps.Batches(np.zeros((1, 7)), steps_and_batch, steps_and_batch)
 
-    def run_evaluation(state, inputs, images):
+    def run_evaluation(params, statistics, inputs, images):
         return np.zeros((1, len(images), 3))
 
     monkeypatch.setattr(steps, "compile_loops", lambda *_: (run_epoch, run_evaluation))

@@ -103,7 +103,7 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(tmp_path, tiny_npz, quiet):
     ("placement", "said"),
     [
         (Placement(devices=9), "--devices must be from 1 to 8, the cpu devices of this host, got 9"),
-        (Placement(devices=3), "--batch-size must be a multiple of the 3 devices, got 16"),
+        (Placement(devices=3), "--batch-size must be a multiple of 3, the number of devices, got 16"),
         (Placement(processes=2), "--processes and --process-id need --coordinator HOST:PORT"),
         (Placement(coordinator="here:1"), "--coordinator here:1 needs --processes and --process-id"),
         (Placement(coordinator="here:1", processes=2, process_id=2), "--process-id must be in [0, 2), got 2"),

@@ -257,14 +257,14 @@ def test_a_run_killed_within_an_epoch_ends_in_the_same_bits(tmp_path, tiny_npz, 
         def compile_epoch(parts, batch_size):
             run_epoch = compiled(parts, batch_size)
 
-            def noted(state, inputs, images, given, keys, *, keep, **options):
+            def noted(*args, keep, **options):
                 def stop(step, state, done):
                     keep(step, state, done)
                     taken.append(step)
                     if len(taken) == number:
                         raise KeyboardInterrupt
 
-                return run_epoch(state, inputs, images, given, keys, keep=stop, **options)
+                return run_epoch(*args, keep=stop, **options)
 
             return noted
 

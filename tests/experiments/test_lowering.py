@@ -1,0 +1,44 @@
+"""Training steps lower for the accelerators that this machine does not have."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import methods, steps, train
+from experiments.config import Augmentation, Experiment, Model, Optimization
+
+BATCH_SIZE = 8
+MLP = Model(width=16)
+RESNET = Model(model="resnet18", precision="bfloat16")
+COMBINED = [f"cross_entropy+{name}" for name in methods.transformation_names()]
+
+
+@pytest.mark.parametrize(
+    ("method", "model"),
+    [*((name, MLP) for name in ("dal", *COMBINED)), ("ogc+saner", RESNET)],
+    ids=lambda value: getattr(value, "model", value),
+)
+def test_a_step_lowers_for_every_platform(method, model):
+    augmentation = Augmentation(augment=("crop", "flip", "rotate"))
+    asked = Experiment(
+        model=model, augmentation=augmentation, optimization=Optimization(batch_size=BATCH_SIZE)
+    )
+    parts = train.assemble(method, asked, (32, 32, 3), 10, 10 * BATCH_SIZE)
+    inputs = train.measure_inputs(np.zeros((1, 32, 32, 3), np.uint8), standardize=False)
+    state = jax.eval_shape(lambda: steps.first_seed(parts, train.initial_run(parts, asked, inputs).state))
+
+    def step(state, inputs, images, labels, key_data):
+        key = jax.random.wrap_key_data(key_data)
+        return steps.train_step(parts, state, *steps.training_batch(parts, inputs, images, labels, key))
+
+    images = jax.ShapeDtypeStruct((BATCH_SIZE, 32, 32, 3), jnp.uint8)
+    labels, key_data = (
+        jax.ShapeDtypeStruct((BATCH_SIZE,), jnp.int32),
+        jax.ShapeDtypeStruct((2,), jnp.uint32),
+    )
+    exported = jax.export.export(jax.jit(step), platforms=("cpu", "cuda", "tpu"))(
+        state, inputs, images, labels, key_data
+    )
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    assert "callback" not in exported.mlir_module()
