@@ -1,5 +1,6 @@
 """Train and compare classifiers on noisy labels, and predict with them, from the command line."""
 
+import dataclasses
 import os
 import sys
 import warnings
@@ -9,12 +10,23 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import config, devices, loss_page, many_classes, plots, regression, run_folder, tables
+from experiments import (
+    config,
+    devices,
+    loss_page,
+    many_classes,
+    plots,
+    presets,
+    regression,
+    run_folder,
+    tables,
+)
 from experiments.bench import gpu, losses, ogc, sharpness, throughput
 from experiments.compare import compare, percent
 from experiments.data import tfds_sets
 from experiments.errors import Stopped, UserError
 from experiments.predict import predict
+from experiments.presets import page
 from experiments.progress import Progress
 from experiments.train import train
 
@@ -27,6 +39,7 @@ Command = (
     | Annotated[config.Regression, subcommand("regression")]
     | Annotated[config.ManyClasses, subcommand("many-classes")]
     | Annotated[config.Losses, subcommand("losses")]
+    | Annotated[config.Presets, subcommand("presets")]
     | Annotated[config.Tables, subcommand("tables")]
 )
 
@@ -49,8 +62,7 @@ def main(args: list[str] | None = None) -> int:
 
     warnings.showwarning = show_warning
     try:
-        command = tyro.cli(Command, args=args, prog="python -m experiments", description=__doc__)
-        run(command, console)
+        run(parse(sys.argv[1:] if args is None else args), console)
     except Stopped as reached:
         console.print(str(reached), markup=False, highlight=False, soft_wrap=True)
     except UserError as error:
@@ -67,6 +79,21 @@ def main(args: list[str] | None = None) -> int:
         errors.print("interrupted; a training run resumes at its last checkpoint")
         return 130
     return 0
+
+
+def parse(args: list[str]) -> Command:
+    """The command that the arguments spell; those of `train` start from the preset, if they name one."""
+    preset = presets.chosen(args)
+    default = (
+        tyro.MISSING_NONPROP if preset is None else dataclasses.replace(preset.train, preset=preset.name)
+    )
+    return tyro.cli(
+        Command,
+        args=args,
+        default=default,
+        prog="python -m experiments",
+        description=__doc__,
+    )
 
 
 def _describe(error: OSError) -> str:
@@ -121,6 +148,8 @@ def run(command: Command, console: Console) -> None:
             loss_page.show(loss_page.entries(), console)
             if figure is not None:
                 plots.losses(loss_page.curves(loss_page.plain_losses()), figure)
+        case config.Presets():
+            page.show(presets.PRESETS, console)
         case config.Tables():
             for path in tables.write():
                 progress.say(f"written {path}")

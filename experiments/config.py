@@ -10,6 +10,10 @@ from experiments import methods
 from experiments.data import label_file
 from experiments.errors import UserError
 
+Noise = Literal[
+    "none", "symmetric", "uniform", "pair", "asymmetric", "superclass", "next_of_five", "instance"
+]
+
 # Spread over the flags of its owner instead of getting a prefix of its own.
 _flat = arg(name="")
 _methods_help = (
@@ -45,10 +49,11 @@ class Data:
     image_size: int | None = None
     """Scale the images of a folder or a TensorFlow data set to this height and width, whatever their shape;
     needed if sizes differ."""
-    noise: Literal["none", "symmetric", "uniform", "pair", "asymmetric", "instance"] = "none"
+    noise: Noise = "none"
     """What wrong labels to add: to another class (symmetric), to any class, the true one included
     (uniform), to the next class (pair), by CIFAR-10's class map (asymmetric; of ten classes five change), to
-    a class that depends on what the example looks like (instance)."""
+    the next class of CIFAR-100's superclass (superclass) or of the same five class numbers, 0 to 4, 5 to 9
+    and so on (next_of_five), to a class that depends on what the example looks like (instance)."""
     noise_rate: float | None = None
     """Fraction of training labels to change, 0 to 1; needed unless the noise is `none`. Of asymmetric noise,
     the fraction within the classes that change."""
@@ -128,6 +133,9 @@ class Optimization:
     """Added to the gradient by sgd, to the step by adamw."""
     weight_decay_on: Literal["all", "kernels"] = "all"
     """`all` parameters, as PyTorch does it, or `kernels`: no biases and no norms."""
+    l1_decay: float = 0.0
+    """Weight of the sum of all parameters' absolute values, whose slope joins the gradient before it is
+    clipped: a part of active negative losses."""
     gradient_norm_clip: float | None = 5.0
     """Largest global norm of a step's gradient; None for no limit."""
     perturbed_statistics: bool = False
@@ -187,6 +195,8 @@ class Train:
     method: Annotated[str, arg(help=_methods_help)] = "cross_entropy"
     run_dir: Path | None = None
     """Where the results go; by default runs/ and a name made of data set, noise and method."""
+    preset: str | None = None
+    """Start from a paper's setting, which becomes the default of all other flags; `presets` lists them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,6 +275,11 @@ class Losses:
 
 
 @dataclasses.dataclass(frozen=True)
+class Presets:
+    """List the papers' settings that `train --preset` takes: what to expect, cost, what differs, command."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Tables:
     """Rewrite the tables in README.md and experiments/results from the results committed there."""
 
@@ -297,6 +312,7 @@ def check(experiment: Experiment) -> None:
     _check_schedule(optimization)
     _in_range("--momentum", optimization.momentum, 0, 1, exclude=(1,))
     _in_range("--weight-decay", optimization.weight_decay, 0, infinity, exclude=(infinity,))
+    _in_range("--l1-decay", optimization.l1_decay, 0, infinity, exclude=(infinity,))
     if optimization.gradient_norm_clip is not None:
         _in_range("--gradient-norm-clip", optimization.gradient_norm_clip, 0, infinity, exclude=(0, infinity))
     _in_range("--seeds", experiment.seeds, 1, infinity)
@@ -330,13 +346,12 @@ def _check_schedule(optimization: Optimization) -> None:
         raise UserError("--learning-rate-schedule step needs --learning-rate-steps, e.g. 40 80")
     if schedule != "step" and steps:
         raise UserError(
-            f"--learning-rate-steps has no effect with --learning-rate-schedule {schedule}; choose step"
+            f"--learning-rate-steps has no effect with --learning-rate-schedule {schedule}; choose step "
+            f"or give no steps"
         )
-    if list(steps) != sorted({step for step in steps if 0 < step < optimization.epochs}):
-        raise UserError(
-            f"--learning-rate-steps must rise and lie between 0 and --epochs {optimization.epochs}, "
-            f"got {' '.join(map(str, steps))}"
-        )
+    # Steps after the last epoch never come: a preset, say, may be tried for an epoch or two.
+    if list(steps) != sorted({step for step in steps if step > 0}):
+        raise UserError(f"--learning-rate-steps must rise and be positive, got {' '.join(map(str, steps))}")
     _in_range("--learning-rate-factor", optimization.learning_rate_factor, 0, 1, exclude=(0,))
     _in_range("--warmup-epochs", optimization.warmup_epochs, 0, optimization.epochs - 1)
 
@@ -373,6 +388,12 @@ def hyperparameters_of(method: str, experiment: Experiment) -> dict[str, dict[st
         flags = getattr(experiment.hyperparameters, name, None)
         resolved[name] = {} if flags is None else {**dataclasses.asdict(flags), **own}
     return resolved
+
+
+def hyperparameters(**changes: dict[str, Any]) -> Hyperparameters:  # type: ignore[valid-type]
+    """The defaults with the changes of each method, by its name."""
+    changed = {name: dataclasses.replace(getattr(_NO_CHANGES, name), **own) for name, own in changes.items()}
+    return dataclasses.replace(_NO_CHANGES, **changed)
 
 
 def norm_of(model: Model) -> Literal["none", "batch", "group"]:

@@ -49,6 +49,17 @@ def build(optimization: Optimization, learning_rate: optax.Schedule) -> optax.Gr
     )
 
 
+def l1_decay(weight: float) -> optax.GradientTransformation:
+    """Adds the slope of `weight` times the sum of all parameters' absolute values; 0 has the slope 0."""
+    if not weight:
+        return optax.identity()
+
+    def add(gradient, params):
+        return jax.tree.map(lambda g, w: g + weight * jnp.sign(w), gradient, params)
+
+    return optax.stateless(add)
+
+
 def _kernels(params):
     # Biases, and the scales of norms, are vectors; nothing else is.
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

@@ -292,6 +292,7 @@ def assemble(
     limit = optimization.gradient_norm_clip
     optimizer = optax.chain(
         chosen.transformation,
+        optimizers.l1_decay(optimization.l1_decay),
         optax.identity() if limit is None else optax.clip_by_global_norm(limit),
         optimizers.build(optimization, learning_rate),
     )

@@ -223,7 +223,7 @@ def nce_nnce(
       ValueError: shapes do not match, or alpha, beta or min_probability is out of range.
 
     References:
-      Ye, Li, Dai, Chen, Liu, Song, Li, Zhang, Li, Active Negative Loss Functions for Learning with Noisy
+      Ye, Li, Dai, Liu, Sun, Tong, Active Negative Loss Functions for Learning with Noisy
       Labels, NeurIPS 2023.
 
     >>> import jax.numpy as jnp, noisy_optax as nox

@@ -130,7 +130,7 @@ def normalized_negative_cross_entropy(
       ValueError: shapes do not match, or min_probability is out of range.
 
     References:
-      Ye, Li, Dai, Chen, Liu, Song, Li, Zhang, Li, Active Negative Loss Functions for Learning with Noisy
+      Ye, Li, Dai, Liu, Sun, Tong, Active Negative Loss Functions for Learning with Noisy
       Labels, NeurIPS 2023.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
@@ -180,7 +180,7 @@ def normalized_negative_focal(
       ValueError: shapes do not match, or gamma or min_probability is out of range.
 
     References:
-      Ye, Li, Dai, Chen, Liu, Song, Li, Zhang, Li, Active Negative Loss Functions for Learning with Noisy
+      Ye, Li, Dai, Liu, Sun, Tong, Active Negative Loss Functions for Learning with Noisy
       Labels, NeurIPS 2023.
 
     >>> import jax.numpy as jnp, noisy_optax as nox

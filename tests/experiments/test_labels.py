@@ -4,7 +4,7 @@ import pytest
 
 from experiments.config import Data
 from experiments.data import digits as digits_source
-from experiments.data.labels import corrupt
+from experiments.data.labels import CLASS_MAPS, corrupt
 from experiments.errors import UserError
 from noisy_optax import noise
 
@@ -50,6 +50,25 @@ def test_asymmetric_noise_is_cifar10s(digits):
     expected = np.where(moves, 0.4, 0.0)
     found = labels.matrix[:, np.arange(10), noise.CIFAR10_MAP] * moves
     np.testing.assert_allclose(found, np.tile(expected, (3, 1)), atol=0.005)
+
+
+@pytest.mark.parametrize("name", ["superclass", "next_of_five"])
+def test_noise_of_cifar100_goes_by_its_class_map(name, digits):
+    labels = np.repeat(np.arange(100, dtype=np.int32), 10)
+    hundred = digits._replace(train_labels=labels, train_clean_labels=labels, num_classes=100)
+    found = corrupt(Data(noise=name, noise_rate=0.4), hundred, KEYS)
+    expected = 0.6 * np.eye(100) + 0.4 * np.eye(100)[list(CLASS_MAPS[name])]
+    np.testing.assert_allclose(found.matrix, np.tile(expected, (3, 1, 1)), atol=1e-6)
+
+
+def test_five_classes_in_a_row_are_a_circle():
+    assert CLASS_MAPS["next_of_five"][:6] == (1, 2, 3, 4, 0, 6)
+    assert CLASS_MAPS["next_of_five"][-5:] == (96, 97, 98, 99, 95)
+
+
+def test_noise_of_another_number_of_classes_says_what_fits(digits):
+    with pytest.raises(UserError, match="has 10; use --noise pair or asymmetric"):
+        corrupt(Data(noise="superclass", noise_rate=0.4), digits, KEYS)
 
 
 def test_asymmetric_noise_needs_ten_classes(digits):

@@ -4,8 +4,8 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import models, optimizers
-from experiments.config import Model, Optimization
+from experiments import models, optimizers, train
+from experiments.config import Experiment, Model, Optimization
 
 STEPS_PER_EPOCH = 3
 
@@ -87,3 +87,25 @@ def test_what_weight_decay_falls_on(optimizer, decayed):
     for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
         expected = -0.05 if decayed == "all" or "kernel" in jax.tree_util.keystr(path) else 0.0
         np.testing.assert_allclose(leaf, expected, rtol=1e-6)
+
+
+def test_l1_decay_adds_a_constant_that_points_to_zero():
+    gradient, params = {"w": jnp.array([0.5, 0.5, 0.5])}, {"w": jnp.array([-2.0, 0.0, 3.0])}
+    transformation = optimizers.l1_decay(0.1)
+    found, _ = transformation.update(gradient, transformation.init(params), params)
+    np.testing.assert_allclose(found["w"], [0.4, 0.5, 0.6], rtol=1e-6)
+    # The slope of the term that it stands for.
+    slope = jax.grad(lambda params: 0.1 * jnp.sum(jnp.abs(params["w"])))({"w": jnp.array([-2.0, 3.0])})
+    np.testing.assert_allclose(slope["w"], [-0.1, 0.1], rtol=1e-6)
+
+
+def test_l1_decay_comes_before_the_clip():
+    experiment = Experiment(
+        optimization=Optimization(
+            l1_decay=3.0, gradient_norm_clip=1.0, learning_rate=1.0, momentum=0.0, weight_decay=0.0
+        )
+    )
+    optimizer = train.assemble("cross_entropy", experiment, (4,), 2, 64).optimizer
+    params = {"w": jnp.array([1.0, -1.0])}
+    updates, _ = optimizer.update({"w": jnp.zeros(2)}, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["w"], np.array([-1, 1]) / np.sqrt(2), rtol=1e-6)

@@ -1,0 +1,48 @@
+"""Settings of papers, for `train --preset`: one file for each paper, or paper and data set."""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from experiments.errors import UserError
+from experiments.presets import (
+    anl_cifar10,
+    anl_cifar100,
+    dal_cifar,
+    ogc_cifar10,
+    ogc_cifar100,
+    phuber_cifar10,
+    phuber_cifar100,
+    saner_cifar,
+)
+from experiments.presets.preset import Preset
+
+PRESETS: list[Preset] = [
+    *ogc_cifar10.PRESETS,
+    *ogc_cifar100.PRESETS,
+    *saner_cifar.PRESETS,
+    *dal_cifar.PRESETS,
+    *anl_cifar10.PRESETS,
+    *anl_cifar100.PRESETS,
+    *phuber_cifar10.PRESETS,
+    *phuber_cifar100.PRESETS,
+]
+
+
+def by_name(name: str) -> Preset:
+    """The preset called `name`."""
+    named = {preset.name: preset for preset in PRESETS}
+    if name not in named:
+        nearest = ", ".join(difflib.get_close_matches(name, named, cutoff=0))
+        raise UserError(f"no preset is called {name!r}; the nearest are {nearest}; `presets` lists all")
+    return named[name]
+
+
+def chosen(args: Sequence[str]) -> Preset | None:
+    """The preset that the arguments of the command line name, if they do."""
+    if list(args[:1]) != ["train"]:
+        return None
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", nargs="?")
+    name = parser.parse_known_args(args)[0].preset
+    return None if name is None else by_name(name)

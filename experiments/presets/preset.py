@@ -1,0 +1,45 @@
+"""What a published setting is."""
+
+import dataclasses
+
+from experiments.config import Train
+
+NOT_VERIFIED = "not verified"
+
+# Floating-point operations of a forward pass for one image of 32x32 pixels, as XLA counts them.
+FORWARD_FLOP = {"cnn8": 0.244e9, "resnet18": 0.966e9, "resnet34": 2.003e9, "resnet50": 2.455e9}
+TRAIN_IMAGES = 50_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A setting of a paper.
+
+    Attributes:
+      name: what `train --preset` takes; presets alike but for the noise differ after the last hyphen only.
+      paper: authors, title and where it appeared.
+      source: where the setting was read.
+      differs: what this package does otherwise.
+      train: the setting.
+      expected: test accuracy in percent as read in a source, else that it was not.
+    """
+
+    name: str
+    paper: str
+    source: str
+    differs: str
+    train: Train
+    expected: str = NOT_VERIFIED
+
+
+def cost(train: Train) -> str:
+    """The work of a run on CIFAR, counted rather than timed."""
+    epochs, model = train.experiment.optimization.epochs, train.experiment.model.model
+    # A gradient costs about three forward passes, and each of the transformations takes a second one.
+    gradients = 2 if "+" in train.method else 1
+    flop = TRAIN_IMAGES * epochs * gradients * 3 * FORWARD_FLOP[model]
+    each = "gradient" if gradients == 1 else "gradient, two a step"
+    return (
+        f"{epochs} epochs of {TRAIN_IMAGES:,} images, {model}: {flop / 1e15:.0f} PFLOP, at three forward "
+        f"passes of {FORWARD_FLOP[model] / 1e9:.2f} GFLOP a {each}; not timed"
+    )

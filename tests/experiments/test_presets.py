@@ -1,0 +1,176 @@
+"""Each preset is built and assembled, none is trained but at toy size."""
+
+import dataclasses
+import functools
+import io
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import config, models, presets, train
+from experiments.__main__ import main, parse
+from experiments.data.labels import CLASS_MAPS
+from experiments.errors import UserError
+from experiments.presets import page
+from experiments.presets.preset import FORWARD_FLOP, TRAIN_IMAGES, cost
+
+SHAPE = (32, 32, 3)
+NAMES = [preset.name for preset in presets.PRESETS]
+
+
+def family_of(preset):
+    return preset.name.rpartition("-")[0]
+
+
+# The last of each.
+FAMILIES = {family_of(preset): preset for preset in presets.PRESETS}
+
+
+def classes_of(preset):
+    return 100 if preset.train.experiment.data.dataset == "cifar100" else 10
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """`models.build` of what it was asked for before; many presets share a network."""
+    return functools.cache(models.build)
+
+
+def test_names_are_unique_and_say_what_is_trained():
+    assert len(set(NAMES)) == len(NAMES)
+    for preset in presets.PRESETS:
+        data = preset.train.experiment.data
+        assert f"-{data.dataset}-" in preset.name
+        assert preset.name.endswith(str(data.noise_rate) if data.noise_rate else "clean")
+        assert preset.train.preset is None
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS, ids=NAMES)
+def test_every_preset_is_sound(preset):
+    method, experiment = preset.train.method, preset.train.experiment
+    config.check(experiment)
+    record = config.as_record(method, experiment)
+    assert config.as_record(*config.from_record(record)) == record
+    class_map = CLASS_MAPS.get(experiment.data.noise, range(classes_of(preset)))
+    assert len(class_map) == classes_of(preset)
+
+
+def test_a_family_differs_in_the_noise_and_what_to_expect_only():
+    def but_for_the_noise(preset):
+        data = dataclasses.replace(preset.train.experiment.data, noise="none", noise_rate=None)
+        experiment = dataclasses.replace(preset.train.experiment, data=data)
+        return dataclasses.replace(
+            preset, name="", expected="", train=dataclasses.replace(preset.train, experiment=experiment)
+        )
+
+    for preset in presets.PRESETS:
+        assert but_for_the_noise(preset) == but_for_the_noise(FAMILIES[family_of(preset)])
+
+
+@pytest.mark.parametrize("preset", FAMILIES.values(), ids=FAMILIES)
+def test_every_family_assembles(preset, networks, monkeypatch):
+    monkeypatch.setattr(models, "build", networks)
+    parts = train.assemble(
+        preset.train.method, preset.train.experiment, SHAPE, classes_of(preset), TRAIN_IMAGES
+    )
+    images = jax.ShapeDtypeStruct((2, *SHAPE), jnp.uint8)
+    augmented = jax.eval_shape(parts.augment, jax.random.key(0), images)
+    assert (augmented.shape, augmented.dtype) == (images.shape, images.dtype)
+
+
+@pytest.mark.parametrize("model", FORWARD_FLOP)
+def test_the_cost_is_what_xla_counts(model, networks):
+    network = networks(config.Model(model), SHAPE, 10)
+    params, statistics = jax.eval_shape(network.init, jax.random.key(0))
+    image = jax.ShapeDtypeStruct((1, *SHAPE), jnp.float32)
+    forward = jax.jit(functools.partial(network.apply, train=False)).lower(params, statistics, image)
+    assert forward.cost_analysis()["flops"] == pytest.approx(FORWARD_FLOP[model], rel=0.01)
+
+
+def test_the_cost_by_hand():
+    # 50,000 images * 200 epochs * 2 gradients * 3 * 0.966 GFLOP.
+    assert "58 PFLOP" in cost(presets.by_name("saner-cifar10-sym0.25").train)
+
+
+def typed(*args):
+    command = parse(["train", *args])
+    return config.as_record(command.method, command.experiment)
+
+
+def test_a_preset_is_what_its_flags_typed_out_are():
+    by_hand = typed(
+        "--dataset", "cifar10", "--noise", "symmetric", "--noise-rate", "0.5", "--standardize",
+        "--model", "resnet18", "--augment", "crop", "flip", "rotate", "--epochs", "150",
+        "--batch-size", "128", "--learning-rate-schedule", "step", "--learning-rate-steps", "50", "100",
+        "--method", "ogc", "--ogc.mode", "published",
+    )  # fmt: skip
+    assert typed("--preset", "ogc-cifar10-sym0.5") == by_hand
+    assert typed("--preset=ogc-cifar10-sym0.5") == by_hand
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_other_flags_go_before_the_preset_wherever_they_stand(first):
+    preset, flags = (
+        ["--preset", "phuber-cifar10-sym0.2"],
+        ["--epochs", "2", "--phuber-cross-entropy.tau", "3"],
+    )
+    record = typed(*(preset + flags if first else flags + preset))
+    assert record["optimization"]["epochs"] == 2
+    assert record["hyperparameters"] == {"phuber_cross_entropy": {"tau": 3.0}}
+    assert record["model"]["model"] == "resnet50"
+
+
+def test_without_a_preset_the_defaults_are_those_of_the_configuration():
+    assert parse(["train"]) == config.Train()
+    assert parse(["compare"]) == config.Compare()
+
+
+def test_an_unknown_name_gets_the_nearest(capsys):
+    with pytest.raises(UserError, match=r"'ogc-cifar10-sym0\.4'; the nearest are ogc-cifar10-asym0\.4, "):
+        presets.by_name("ogc-cifar10-sym0.4")
+    assert main(["train", "--preset", "?"]) == 2
+    assert capsys.readouterr().err.startswith("error: no preset is called '?'")
+
+
+@pytest.mark.parametrize("args", [["train", "--preset"], ["compare", "--preset", NAMES[0]]])
+def test_a_preset_without_a_name_or_a_place_is_refused(args, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(args)
+    assert "--preset" in capsys.readouterr().err
+
+
+def test_help_shows_the_presets_values(capsys):
+    for args, epochs in (([], 100), (["--preset", "ogc-cifar10-sym0.5"], 150)):
+        with pytest.raises(SystemExit, match="0"):
+            main(["train", *args, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert "--preset {None}|STR" in said
+        assert f"(default: {epochs})" in said
+
+
+def test_the_page_fits_80_columns_and_has_every_command():
+    text = io.StringIO()
+    page.show(presets.PRESETS, Console(file=text, width=80))
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    for preset in presets.PRESETS:
+        line = next(line for line in lines if line.endswith(f" train --preset {preset.name}"))
+        assert line.startswith(preset.expected)
+    assert main(["presets"]) == 0
+
+
+def test_a_preset_trains_and_its_run_says_only_what_was_trained(tiny_npz, tmp_path):
+    args = ["train", "--preset", "anl-cifar10-sym0.4", "--dataset", f"npz:{tiny_npz}", "--model", "mlp"]
+    flags = ["--epochs", "1", "--batch-size", "8", "--noise", "none", "--noise-rate", "None"]
+    assert main([*args, *flags, "--width", "16", "--run-dir", str(tmp_path / "run")]) == 0
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert "preset" not in saved
+    assert saved["method"] == "nce_nnce"
+    assert saved["optimization"]["l1_decay"] == 5e-5
+    expected = dataclasses.asdict(presets.by_name("anl-cifar10-sym0.4").train.experiment.optimization)
+    assert {**expected, "epochs": 1, "batch_size": 8} == {**saved["optimization"], "learning_rate_steps": ()}
+    assert np.isfinite(json.loads((tmp_path / "run" / "summary.json").read_text())["last"]["mean"])
