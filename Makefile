@@ -92,4 +92,4 @@ format: $(VENV)/installed    ## rewrite the code in the house style
 	$(RUN) -m ruff format .
 
 clean:                       ## remove the environment, caches and runs
-	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build dist .pytest_cache .jax_cache .mypy_cache .ruff_cache .hypothesis

@@ -44,6 +44,8 @@ Command = (
 )
 
 
+STOPPED = 75
+
 BENCHES = {
     "ogc": ogc.measure,
     "sharpness": sharpness.measure,
@@ -54,7 +56,10 @@ BENCHES = {
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs one command; returns 0, or 2 after a one-line message about what the user can mend."""
+    """Runs one command; returns 0, or 2 after a one-line message about what the user can mend.
+
+    75, which says "try again" by convention, if `--stop-after` ended a run before its last epoch.
+    """
     console, errors = Console(), Console(stderr=True)
 
     def show_warning(message, *_, **__):
@@ -65,6 +70,7 @@ def main(args: list[str] | None = None) -> int:
         run(parse(sys.argv[1:] if args is None else args), console)
     except Stopped as reached:
         console.print(str(reached), markup=False, highlight=False, soft_wrap=True)
+        return STOPPED
     except UserError as error:
         errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return 2

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from experiments import devices
 from experiments.errors import UserError, one_line
 
 
@@ -42,8 +43,9 @@ class Checkpoints:
             found = re.search(r"([^:]+) \[os_error_code", str(error))
             if isinstance(error, ValueError) and not found:
                 raise
-            for unfinished in self._folder.glob("*.orbax-checkpoint-tmp"):
-                shutil.rmtree(unfinished, ignore_errors=True)
+            if devices.is_main_process():
+                for unfinished in self._folder.glob("*.orbax-checkpoint-tmp"):
+                    shutil.rmtree(unfinished, ignore_errors=True)
             reason = found[1].strip() if found else one_line(error)
             raise UserError(
                 f"{self._folder}: checkpoint of epoch {epoch} cannot be written ({reason}); make room, and "
@@ -70,10 +72,13 @@ class Checkpoints:
 
     def set_aside_after(self, epoch: int) -> None:
         """Renames checkpoints newer than `epoch`, which could not be restored; their place is needed."""
-        for newer in [saved for saved in self._manager.all_steps() if saved > epoch]:
+        newer_ones = [saved for saved in self._manager.all_steps() if saved > epoch]
+        devices.wait_for_all_processes("looked at checkpoints")
+        for newer in newer_ones if devices.is_main_process() else ():
             aside = self._folder.parent / "damaged-checkpoints"
             aside.mkdir(exist_ok=True)
             (self._folder / str(newer)).rename(aside / f"{newer}-{time.time_ns()}")
+        devices.wait_for_all_processes("set checkpoints aside")
         self._manager.reload()
 
     def close(self) -> None:

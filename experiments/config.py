@@ -183,7 +183,8 @@ class Placement:
     process_id: int | None = None
     """Which of them this is, from 0; with --coordinator HOST:PORT."""
     stop_after: float | None = None
-    """Minutes after which to stop, with a checkpoint, at the end of an epoch; the same command goes on."""
+    """Minutes of training after which to stop, with a checkpoint, at the end of an epoch; the exit code is
+    then 75, and the same command goes on."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """On which devices a run happens: one, or several with each batch split over them, on one host or more."""
 
+import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from experiments.config import Placement
@@ -31,6 +33,12 @@ def connect(placement: Placement) -> None:
 def is_main_process() -> bool:
     """Whether this process is the one that writes files and speaks."""
     return jax.process_index() == 0
+
+
+def wait_for_all_processes(what: str) -> None:
+    """Returns when every process of the run has come to this point, which `what` names."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 def mesh(placement: Placement, batch_size: int) -> Mesh | None:
@@ -85,13 +93,20 @@ def split_batch(mesh: Mesh | None, tree: Any) -> Any:
 
 def check(placement: Placement) -> None:
     """Raises UserError for flags that do not belong together."""
-    by_hand = placement.processes is not None or placement.process_id is not None
-    if placement.coordinator in (None, "auto"):
-        if by_hand:
+    coordinator, processes, process_id = placement.coordinator, placement.processes, placement.process_id
+    if coordinator in (None, "auto"):
+        if processes is not None or process_id is not None:
             raise UserError("--processes and --process-id need --coordinator HOST:PORT")
-    elif placement.processes is None or placement.process_id is None:
-        raise UserError(f"--coordinator {placement.coordinator} needs --processes and --process-id")
-    elif not 0 <= placement.process_id < placement.processes:
-        raise UserError(f"--process-id must be in [0, {placement.processes}), got {placement.process_id}")
-    if placement.stop_after is not None and placement.coordinator is not None:
-        raise UserError("--stop-after works with a single process only; its hosts' clocks would disagree")
+    elif not re.fullmatch(r".+:\d+", coordinator):
+        raise UserError(f"--coordinator must be `auto` or HOST:PORT, PORT a number, got {coordinator}")
+    elif processes is None or process_id is None:
+        raise UserError(f"--coordinator {coordinator} needs --processes and --process-id")
+    elif processes < 1:
+        raise UserError(f"--processes must be at least 1, got {processes}")
+    elif not 0 <= process_id < processes:
+        raise UserError(f"--process-id must be in [0, {processes}), got {process_id}")
+    if placement.stop_after is not None:
+        if coordinator is not None:
+            raise UserError("--stop-after works with a single process only; its hosts' clocks would disagree")
+        if not placement.stop_after >= 0:
+            raise UserError(f"--stop-after must be at least 0 minutes, got {placement.stop_after:g}")

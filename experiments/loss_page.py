@@ -66,24 +66,25 @@ def plain_losses() -> dict[str, losses.Loss]:
 
 def entries() -> list[Entry]:
     """All losses by name, then the functions that make a loss of another one or of a schedule."""
-    found = [
-        _entry(name, loss, is_bounded(loss), is_symmetric(loss)) for name, loss in plain_losses().items()
-    ]
+    found = [_entry(name, loss, *properties(loss)) for name, loss in plain_losses().items()]
     return found + [_entry(maker.__name__, maker, None, None) for maker in _MAKERS]
 
 
-def is_bounded(loss: losses.Loss) -> bool:
-    """Whether the loss of an example that could hardly be more wrong is a small number."""
-    logits = jnp.zeros((2, NUM_CLASSES)).at[:, 0].set(-1e4).at[0, 1].set(1e4)
-    return bool(jnp.all(loss(logits, jnp.zeros(2, jnp.int32)) < 1e3))
+def properties(loss: losses.Loss) -> tuple[bool, bool]:
+    """Whether a loss is bounded, and whether it is symmetric, at some examples.
 
-
-def is_symmetric(loss: losses.Loss) -> bool:
-    """Whether the losses of all labels sum to the same number for several predictions."""
-    logits = 3 * jax.random.normal(jax.random.key(0), (8, NUM_CLASSES))
-    labels = jnp.broadcast_to(jnp.arange(NUM_CLASSES), (8, NUM_CLASSES))
-    totals = jnp.sum(loss(jnp.broadcast_to(logits[:, None], (8, NUM_CLASSES, NUM_CLASSES)), labels), axis=-1)
-    return bool(jnp.ptp(totals) < 1e-4 * jnp.max(jnp.abs(totals)))
+    Bounded: small where the prediction could hardly be more wrong. Symmetric: the losses of all labels sum
+    to the same number whatever the prediction.
+    """
+    wrong = np.zeros((2, NUM_CLASSES), np.float32)
+    wrong[:, 0] = -1e4
+    wrong[0, 1] = 1e4
+    several = 3 * np.random.default_rng(0).normal(size=(8, 1, NUM_CLASSES)).astype(np.float32)
+    logits = np.concatenate([wrong, np.broadcast_to(several, (8, NUM_CLASSES, NUM_CLASSES)).reshape(80, -1)])
+    labels = np.concatenate([np.zeros(2, np.int32), np.tile(np.arange(NUM_CLASSES, dtype=np.int32), 8)])
+    values = np.asarray(jax.jit(loss)(logits, labels))
+    totals = values[2:].reshape(8, NUM_CLASSES).sum(axis=1)
+    return bool(np.all(values[:2] < 1e3)), bool(np.ptp(totals) < 1e-4 * np.max(np.abs(totals)))
 
 
 def value_and_slope(loss: losses.Loss, probability: NDArray[np.float64]) -> tuple[NDArray, NDArray]:

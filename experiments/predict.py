@@ -80,7 +80,7 @@ def _write(
         if path.suffix == ".npz":
             np.savez_compressed(unfinished, labels=probabilities.argmax(axis=1), probabilities=probabilities)
         else:
-            with unfinished.open("w", newline="") as file:
+            with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 csv.writer(file).writerows(_rows(probabilities, names, class_names))
         os.replace(unfinished, path)
     except OSError as error:

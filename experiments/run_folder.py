@@ -17,27 +17,44 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.devices import is_main_process
+from experiments import devices
 from experiments.errors import UserError
 
 
 def claim(run_dir: Path, config: dict[str, Any]) -> None:
-    """Makes `run_dir` the folder of a run with this `config`, or checks that it is already."""
+    """Makes `run_dir` the folder of a run with this `config`, or checks that it is already.
+
+    The first process makes it; the others wait, and check that theirs is the same configuration.
+    """
+    if devices.is_main_process():
+        try:
+            _claim(run_dir, config)
+        finally:
+            devices.wait_for_all_processes("claimed")
+    else:
+        devices.wait_for_all_processes("claimed")
+        _check_same(run_dir, config)
+
+
+def _claim(run_dir: Path, config: dict[str, Any]) -> None:
     path = run_dir / "config.json"
     if path.exists():
-        differing = list(_differing(read_config(run_dir), _plain(config)))
-        if differing:
-            raise UserError(
-                f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
-                f"choose another --run-dir or delete it"
-            )
+        _check_same(run_dir, config)
         return
     # A kill may have left a file that was being written.
     if run_dir.is_dir() and any(entry.suffix != ".unfinished" for entry in run_dir.iterdir()):
         raise UserError(f"{run_dir} is not empty and has no config.json; choose another --run-dir")
-    if is_main_process():
-        run_dir.mkdir(parents=True, exist_ok=True)
+    run_dir.mkdir(parents=True, exist_ok=True)
     write_json(path, {"config": config, "provenance": provenance()})
+
+
+def _check_same(run_dir: Path, config: dict[str, Any]) -> None:
+    differing = list(_differing(read_config(run_dir), _plain(config)))
+    if differing:
+        raise UserError(
+            f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
+            f"choose another --run-dir or delete it"
+        )
 
 
 def _differing(old: Any, new: Any, name: str = "") -> Iterable[str]:
@@ -77,7 +94,7 @@ def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
 
 def append_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
     """Adds one epoch's metrics as a line of metrics.jsonl."""
-    if is_main_process():
+    if devices.is_main_process():
         with (run_dir / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(_plain(metrics)) + "\n")
 
@@ -101,7 +118,7 @@ def as_json(content: Any) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    if is_main_process():
+    if devices.is_main_process():
         unfinished = path.with_name(path.name + ".unfinished")
         unfinished.write_text(text)
         os.replace(unfinished, path)

@@ -57,8 +57,8 @@ class WithinEpochs:
         """For `run_epoch`: where to begin, the first time, and what to do after each step."""
 
         def keep(step, state, done):
-            if step % self._every == 0:
-                number = epoch * self._steps_per_epoch + step
+            number = epoch * self._steps_per_epoch + step
+            if number % self._every == 0:
                 self._checkpoints.save(number, (run._replace(state=state), done()))
 
         first, self._first = self._first, 0

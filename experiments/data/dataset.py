@@ -42,6 +42,7 @@ class Dataset(NamedTuple):
       train_clean_labels: the true ones where they are known, else None.
       test_images: None if there are none.
       class_names: of class 0, 1, ..., if the source has names.
+      numbered: whether the training examples are in the order in which others number them.
     """
 
     train_images: Images | Stream
@@ -51,6 +52,7 @@ class Dataset(NamedTuple):
     test_labels: Labels | None
     num_classes: int
     class_names: tuple[str, ...] | None = None
+    numbered: bool = True
 
 
 class Examples(NamedTuple):

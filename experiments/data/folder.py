@@ -5,16 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
 from experiments.data import cache, image_files, stream
 from experiments.data.dataset import Dataset, Examples, Images, Labels, Stream
 from experiments.errors import UserError
 from experiments.progress import Progress
-
-# What the cached pixels depend on besides the files; the number changes with `image_files.read`.
-_DECODER = f"1, Pillow {PIL.__version__}"
 
 
 class Files(NamedTuple):
@@ -53,6 +49,15 @@ def load(
     test = None
     if train_folder != folder and (folder / "test").is_dir():
         test = find(folder / "test", classes)
+        if not test.paths:
+            raise UserError(
+                f"{folder / 'test'}: expected sub-folders of images as in {train_folder}, found none; move "
+                f"it elsewhere to train without a test part, and give it to `predict`"
+            )
+    if train_folder == folder and {"train", "test"} & set(classes) == set(classes):
+        raise UserError(
+            f"{folder}: its folders train and test have no sub-folders; expected one for each class in them"
+        )
     paths = train.paths + (test.paths if test else [])
     count, test_labels = len(train.paths), None if test is None else test.labels
     train_images: Images | Stream
@@ -70,7 +75,7 @@ def load(
 def load_images(
     folder: Path, progress: Progress, *, channels: int, image_size: int | None, classes: tuple[str, ...]
 ) -> Examples:
-    """The images in `folder` itself or, if there are none, of its sub-folders; of `folder/test` if it exists.
+    """The images in `folder` or, if there are none, of its sub-folders; of `folder/test` beside `train`.
 
     Args:
       folder: where to look.
@@ -82,13 +87,13 @@ def load_images(
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     labels = None
-    paths = [path for path in _files(folder, deep=False) if path.suffix.lower() in image_files.SUFFIXES]
+    split = class_folders(folder / "train") and (folder / "test").is_dir()
+    inner = folder / "test" if split else folder
+    paths = [path for path in _files(inner, deep=False) if path.suffix.lower() in image_files.SUFFIXES]
     if not paths:
-        split = class_folders(folder / "train") and (folder / "test").is_dir()
-        inner = folder / "test" if split else folder
         found = [path.name for path in class_folders(inner)]
         if not found:
-            raise UserError(f"{folder}: has no PNG, JPEG or WebP files, and no sub-folders of them")
+            raise UserError(f"{inner}: has no PNG, JPEG or WebP files, and no sub-folders of them")
         files = find(inner, found)
         paths = files.paths
         if set(found) <= set(classes):
@@ -136,7 +141,11 @@ def find(folder: Path, classes: list[str]) -> Files:
 def _files(folder: Path, *, deep: bool) -> list[Path]:
     """Files in the order of their paths, but for hidden ones, which file managers leave behind."""
     found = folder.rglob("*") if deep else folder.glob("*")
-    return sorted(path for path in found if not path.name.startswith(".") and path.is_file())
+    return sorted(path for path in found if path.is_file() and not _is_hidden(path.relative_to(folder)))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _warn_of_single_images(folder: Path, classes: list[str], labels: Labels) -> None:
@@ -205,4 +214,4 @@ def _cache_key(kind: str, folder: Path, paths: list[Path], image_size: int | Non
     root = folder.resolve()
     state = [(path.relative_to(folder), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
     name = f"{root.name}-{cache.fingerprint(root, image_size)[:12]}-{kind}"
-    return name, cache.fingerprint(_DECODER, image_size, *state)
+    return name, cache.fingerprint(image_files.DECODER, image_size, *state)

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from experiments.errors import UserError, one_line
 
+# What cached pixels depend on besides the files; the number changes with what this module does to them.
+DECODER = f"1, Pillow {PIL.__version__}"
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _FORMATS = ("PNG", "JPEG", "WEBP")
 # Values of EXIF's orientation that lay an image on its side.

@@ -28,22 +28,30 @@ def parse(text: str) -> Reference:
     return Reference(Path(path), key) if colon and path.endswith(".npz") else Reference(Path(text), None)
 
 
-def read(text: str, own: Labels, num_classes: int) -> Labels:
+def read(text: str, own: Labels, num_classes: int, *, numbered: bool = True) -> Labels:
     """The labels that `--labels-file` names, one for each of the source's `own`.
 
     If the file has the true labels too, they must be the source's own: else it is for other examples, or
-    for these in another order.
+    for these in another order. A source that is not `numbered` has an order of its own, so that it must.
     """
     path, key = parse(text)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    not_comparable = (
+        f"{path}: the data set comes in an order of its own; expected an npz file that has its labels, as "
+        f"'clean', beside the others, to compare them"
+    )
     if path.suffix == ".npy":
+        if not numbered:
+            raise UserError(not_comparable)
         return check_labels(path, "the array", _read_npy(path), len(own), num_classes)
     _refuse_pickle(path)
     arrays = npz.read_all(path)
     for name in _CLEAN_KEYS:
         if name in arrays:
             _check_clean(path, name, arrays[name], own, num_classes)
+    if not numbered and not set(_CLEAN_KEYS) & arrays.keys():
+        raise UserError(not_comparable)
     key = key or _only_key(path, arrays, len(own))
     if key not in arrays:
         raise UserError(f"{path}: array {key!r} is missing; the file has {sorted(arrays)}")

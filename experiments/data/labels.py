@@ -45,9 +45,8 @@ def corrupt(data: Data, dataset: Dataset, keys: jax.Array) -> GivenLabels:
     labels, clean, num_classes = dataset.train_labels, dataset.train_clean_labels, dataset.num_classes
     if data.labels_file is not None:
         clean = labels if clean is None else clean
-        given = np.broadcast_to(
-            label_file.read(data.labels_file, clean, num_classes), (len(keys), len(clean))
-        )
+        from_file = label_file.read(data.labels_file, clean, num_classes, numbered=dataset.numbered)
+        given = np.broadcast_to(from_file, (len(keys), len(clean)))
     elif data.noise == "none" or data.noise_rate is None:
         given = np.broadcast_to(labels, (len(keys), len(labels)))
     else:

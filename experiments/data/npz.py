@@ -3,6 +3,7 @@
 import contextlib
 import os
 import struct
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -68,12 +69,22 @@ def load_images(path: Path) -> Examples:
         return Examples(images, None, None)
 
 
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+# Of NumPy, zipfile and the parser of NumPy's headers, for a file damaged in one place or another.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def _stream(path: Path, key: str, images: NDArray) -> Stream:
     """Images of a memory map, checked where that means reading them."""
-    example = check_images(path, key, images[:1])
+    example = check_images(path, key, images[:1] if images.ndim else images)
     if images.dtype != np.uint8:
         for start in range(0, len(images), 1000):
             check_images(path, key, images[start : start + 1000], start)

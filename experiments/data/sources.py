@@ -58,4 +58,6 @@ def load_images(
     if data.startswith("folder:"):
         where = Path(data.removeprefix("folder:"))
         return folder.load_images(where, progress, channels=channels, image_size=image_size, classes=classes)
+    if data.startswith("tfds:") or data in tfds_sets.SHORT_NAMES:
+        raise UserError(f"cannot predict {data}; expected digits, folder:DIR, npz:FILE or FILE")
     return npz.load_images(Path(data.removeprefix("npz:")))

@@ -25,6 +25,7 @@ class Split(NamedTuple):
 
     images: Images | Stream
     labels: Labels
+    numbered: bool = True
 
 
 def load(
@@ -52,7 +53,9 @@ def load(
     test = read("test") if "test" in builder.info.splits else Split(None, None)  # type: ignore[arg-type]
     # TFDS makes up names, "0", "1", ..., for classes that have none.
     names = tuple(label.names) if label.names != [str(i) for i in range(label.num_classes)] else None
-    return Dataset(train.images, train.labels, None, test.images, test.labels, label.num_classes, names)
+    return Dataset(
+        train.images, train.labels, None, test.images, test.labels, label.num_classes, names, train.numbered
+    )
 
 
 def prepare(name: str, data_dir: str | None, progress: Progress) -> None:
@@ -148,15 +151,15 @@ def _read(
     labels = check_labels(
         f"tfds:{name}", f"{split} label", index["labels"], len(index["labels"]), num_classes
     )
-    images = _open(name, builder, split, index["order"], image_size)
+    images, numbered = _open(name, builder, split, index["order"], image_size), bool(index["numbered"])
     if streamed:
-        return Split(images, labels)
+        return Split(images, labels, numbered)
 
     def make():
         with progress.counting(f"reading tfds:{name}, {split}", len(labels)) as advance:
             return {"images": stream.read_all(images, advance)}
 
-    return Split(_cached(builder, split, f"pixels-{image_size}", make)["images"], labels)
+    return Split(_cached(builder, split, f"pixels-{image_size}", make)["images"], labels, numbered)
 
 
 def _cached(
@@ -165,7 +168,7 @@ def _cached(
     root = Path(builder.data_path)
     state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(root.iterdir())]
     name = f"{builder.info.name}-{split}-{cache.fingerprint(root.resolve())[:12]}-{kind}"
-    return cache.arrays(name, cache.fingerprint(*state), make)
+    return cache.arrays(name, cache.fingerprint(image_files.DECODER, *state), make)
 
 
 def _index(name: str, builder: Any, split: str, progress: Progress) -> dict[str, NDArray]:
@@ -183,9 +186,10 @@ def _index(name: str, builder: Any, split: str, progress: Progress) -> dict[str,
             advance(1000)
     order = np.arange(len(labels))
     # Stable, so that equal ids leave no doubt.
-    if ids and isinstance(ids[0], bytes):
+    numbered = bool(ids) and isinstance(ids[0], bytes)
+    if numbered:
         order = np.array(sorted(range(len(ids)), key=lambda place: ids[place]))
-    return {"labels": np.array(labels, np.int64)[order], "order": order}
+    return {"labels": np.array(labels, np.int64)[order], "order": order, "numbered": np.array(numbered)}
 
 
 class _Source(NamedTuple):

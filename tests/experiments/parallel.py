@@ -55,7 +55,7 @@ def twenty_steps(mesh, compile_epoch=steps.compile_epoch_loop):
 
 
 def main(coordinator, process_id, npz, folder):
-    """One of two processes: twenty steps, then a short run of the program."""
+    """One of two processes: twenty steps, then a short run, and that resumed past a damaged checkpoint."""
     placement = Placement(devices=2, coordinator=coordinator, processes=2, process_id=int(process_id))
     devices.connect(placement)
     with jax.enable_x64(True):
@@ -65,8 +65,19 @@ def main(coordinator, process_id, npz, folder):
         data=Data(dataset=f"npz:{npz}"),
         model=Model(width=16),
         optimization=Optimization(epochs=2, batch_size=8),
+        checkpoint_every=1,
     )
-    train.train("cross_entropy", asked, Path(folder) / "run", Progress(Console(quiet=True)), placement)
+    run_dir, quiet = Path(folder) / "run", Progress(Console(quiet=True))
+    train.train("cross_entropy", asked, run_dir, quiet, placement)
+    devices.wait_for_all_processes("finished")
+    if devices.is_main_process():
+        # As if the run had been interrupted while it wrote its last checkpoint.
+        (run_dir / "summary.json").unlink()
+        for file in (run_dir / "checkpoints" / "2").rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"")
+    devices.wait_for_all_processes("damaged")
+    train.train("cross_entropy", asked, run_dir, quiet, placement)
 
 
 if __name__ == "__main__":
