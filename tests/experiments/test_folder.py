@@ -58,6 +58,23 @@ def test_a_class_may_be_called_train(tmp_path):
     assert load(tmp_path).class_names == ("plane", "train")
 
 
+def test_parts_without_classes_are_refused(tmp_path):
+    tree(tmp_path / "flat", classes=("train", "test"))
+    with pytest.raises(UserError, match="its folders train and test have no sub-folders"):
+        load(tmp_path / "flat")
+    tree(tmp_path / "kaggle" / "train")
+    pixels = write(tmp_path / "kaggle" / "test" / "0.png")
+    with pytest.raises(UserError, match=r"test: expected sub-folders of images as in .*train, found none"):
+        load(tmp_path / "kaggle")
+    np.testing.assert_array_equal(sources.load_images(f"folder:{tmp_path / 'kaggle'}").images[0], pixels)
+
+
+def test_hidden_folders_are_left_out(tmp_path):
+    pixels = tree(tmp_path)
+    write(tmp_path / "ant" / ".ipynb_checkpoints" / "0.png")
+    np.testing.assert_array_equal(load(tmp_path).train_images, pixels)
+
+
 def test_files_deeper_down_belong_to_their_class(tmp_path):
     tree(tmp_path)
     write(tmp_path / "bee" / "more" / "x.PNG")
@@ -214,11 +231,11 @@ def trained(tmp_path):
 def test_predict_reads_files_as_training_did_and_names_them(trained, tmp_path, capsys):
     # Unlabelled, of another size and grey.
     write(tmp_path / "new" / "b.png", size=(9, 5))
-    write(tmp_path / "new" / "a.png", grey=True)
+    write(tmp_path / "new" / os.fsdecode(b"a\xe9.png"), grey=True)
     assert main(["predict", str(trained), f"folder:{tmp_path / 'new'}"]) == 0
-    lines = (trained / "predictions.csv").read_text().split()
+    lines = (trained / "predictions.csv").read_text(errors="surrogateescape").split()
     assert lines[0] == "index,label,probability,file,class"
-    assert [line.split(",")[3] for line in lines[1:]] == ["a.png", "b.png"]
+    assert [line.split(",")[3] for line in lines[1:]] == [os.fsdecode(b"a\xe9.png"), "b.png"]
     for line in lines[1:]:
         _, label, _, _, name = line.split(",")
         assert name == ("ant", "bee", "cat")[int(label)]

@@ -38,6 +38,15 @@ def test_the_only_array_that_fits_needs_no_key(tmp_path):
     np.testing.assert_array_equal(label_file.read(f"{path}:clean_label", OWN, 3), OWN)
 
 
+def test_an_order_of_the_sources_own_needs_labels_to_compare(tmp_path):
+    compared = saved(tmp_path, human=OTHER, clean=OWN)
+    np.testing.assert_array_equal(label_file.read(compared, OWN, 3, numbered=False), OTHER)
+    np.save(tmp_path / "labels.npy", OTHER)
+    for path in (saved(tmp_path, human=OTHER), str(tmp_path / "labels.npy")):
+        with pytest.raises(UserError, match="comes in an order of its own; expected an npz file that has"):
+            label_file.read(path, OWN, 3, numbered=False)
+
+
 def test_labels_from_a_file_are_noise_that_is_measured(tmp_path, tiny_npz, tiny_arrays):
     dataset = sources.load(f"npz:{tiny_npz}")
     clean = tiny_arrays["train_clean_labels"]

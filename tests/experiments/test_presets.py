@@ -59,6 +59,41 @@ def test_every_preset_is_sound(preset):
     assert len(class_map) == classes_of(preset)
 
 
+# Read off the published configurations, named in each preset's `source`: model, epochs, batch size, learning
+# rate, where it falls and by how much (() is cosine), momentum, weight decay, norm clip, hyper-parameters.
+PUBLISHED = {
+    "ogc-cifar10": ("resnet18", 150, 128, 0.1, (50, 100), 0.1, 0.9, 5e-4, 5.0, {"epsilon": 20}),
+    "ogc-cifar100": ("resnet34", 150, 128, 0.1, (50, 100), 0.1, 0.9, 5e-4, 5.0, {"queue_size": 4096}),
+    "saner-cifar10": ("resnet18", 200, 128, 0.1, (100, 150), 0.1, 0.9, 5e-4, None, {"group_b_scale": 0.5}),
+    "saner-cifar100": ("resnet18", 200, 128, 0.1, (100, 150), 0.1, 0.9, 5e-4, None, {"rho": 0.1}),
+    "dal-cifar10": ("resnet18", 150, 128, 0.01, (), 0.1, 0.9, 1e-4, None, {"q_start": 0.6, "q_end": 1.5}),
+    "dal-cifar100": ("resnet18", 150, 128, 0.01, (), 0.1, 0.9, 1e-4, None, {"q_start": 0.6, "q_end": 1.5}),
+    "anl-cifar10": ("cnn8", 120, 128, 0.01, (), 0.1, 0.9, 0.0, 5.0, {"alpha": 5, "beta": 5}),
+    "anl-cifar100": ("resnet34", 200, 128, 0.1, (), 0.1, 0.9, 0.0, 5.0, {"alpha": 10, "beta": 1}),
+    "phuber-cifar10": ("resnet50", 400, 64, 0.1, (160, 300, 360), 0.1, 0.1, 5e-4, None, {"tau": 2}),
+    "phuber-gce-cifar10": ("resnet50", 400, 64, 0.1, (160, 300, 360), 0.1, 0.1, 5e-4, None, {"q": 0.7}),
+    "phuber-cifar100": ("resnet50", 200, 128, 0.1, (60, 120, 160), 0.2, 0.1, 5e-4, None, {"tau": 10}),
+    "phuber-gce-cifar100": ("resnet50", 200, 128, 0.1, (60, 120, 160), 0.2, 0.1, 5e-4, None, {"tau": 10}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_settings_are_the_published_ones(name):
+    preset = FAMILIES[name]
+    experiment, optimization = preset.train.experiment, preset.train.experiment.optimization
+    *expected, hyperparameters = PUBLISHED[name]
+    schedule = optimization.learning_rate_steps
+    assert (optimization.learning_rate_schedule == "cosine") == (schedule == ())
+    assert [
+        experiment.model.model, optimization.epochs, optimization.batch_size, optimization.learning_rate,
+        schedule, optimization.learning_rate_factor, optimization.momentum, optimization.weight_decay,
+        optimization.gradient_norm_clip,
+    ] == expected  # fmt: skip
+    resolved = config.hyperparameters_of(preset.train.method, experiment)
+    found = {key: value for own in resolved.values() for key, value in own.items()}
+    assert hyperparameters.items() <= found.items()
+
+
 def test_a_family_differs_in_the_noise_and_what_to_expect_only():
     def but_for_the_noise(preset):
         data = dataclasses.replace(preset.train.experiment.data, noise="none", noise_rate=None)

@@ -100,6 +100,11 @@ def _bytes_of(write):
 WHOLE = _bytes_of(lambda f: np.savez(f, train_images=np.ones((60, 4)), train_labels=np.arange(60) % 3))
 
 
+def _with_byte(content, after, offset, value):
+    place = content.index(after) + offset
+    return content[:place] + bytes([value]) + content[place + 1 :]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -108,6 +113,9 @@ WHOLE = _bytes_of(lambda f: np.savez(f, train_images=np.ones((60, 4)), train_lab
         (WHOLE[: len(WHOLE) // 2], "cannot be read as an npz file"),
         (WHOLE[:200] + b"\xff" * 100 + WHOLE[300:], "array 'train_images' cannot be read"),
         (_bytes_of(lambda f: np.save(f, np.ones(3))), "expected an npz archive of named arrays"),
+        # The flag that says encrypted, and a method of compression that does not exist.
+        (_with_byte(WHOLE, b"PK\1\2", 8, 1), "encrypted"),
+        (_with_byte(WHOLE, b"PK\1\2", 10, 99), "compression method is not supported"),
     ],
 )  # fmt: skip
 def test_damaged_files_are_named(tmp_path, content, said):
@@ -116,6 +124,18 @@ def test_damaged_files_are_named(tmp_path, content, said):
     with pytest.raises(UserError, match=said) as raised:
         npz.load(path)
     assert str(raised.value).startswith(str(path))
+
+
+def test_a_single_number_is_no_images_in_memory_or_streamed(tmp_path):
+    np.savez(tmp_path / "one.npz", train_images=np.float32(1), train_labels=np.arange(3))
+    for streamed in (False, True):
+        with pytest.raises(UserError, match=r"train_images must be .*, got shape \[\]"):
+            npz.load(tmp_path / "one.npz", streamed=streamed)
+
+
+def test_a_prepared_data_set_is_nothing_to_predict():
+    with pytest.raises(UserError, match="cannot predict cifar10; expected digits, folder:DIR, npz:FILE"):
+        sources.load_images("cifar10")
 
 
 def test_pickled_content_is_never_loaded(tmp_path):
