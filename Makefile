@@ -74,7 +74,7 @@ results: $(VENV)/installed   ## measure experiments/results anew, two hours
 	  --seeds 10 --gradient-norm-clip None --methods $(SHARPNESS) &&) true
 	$(foreach cell,$(CELLS) instance-0.4,$(call measure,more-$(cell)) $(call noise_flags,$(cell)) \
 	  --seeds 10 --methods $(MORE) &&) true
-	$(foreach cell,$(CELLS) instance-0.4,$(call measure,others-$(cell)) $(call noise_flags,$(cell)) \
+	$(foreach cell,none symmetric-0.4 instance-0.4,$(call measure,others-$(cell)) $(call noise_flags,$(cell)) \
 	  --seeds 10 --methods $(OTHERS) &&) true
 	$(call measure,sharpness-symmetric-0.4-30-seeds) $(call noise_flags,symmetric-0.4) --seeds 30 \
 	  --first-seed 100 --gradient-norm-clip None --methods $(SHARPNESS)

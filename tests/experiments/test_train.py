@@ -175,17 +175,23 @@ def test_an_epoch_step_by_step_is_the_compiled_loop(seeds, tiny_npz):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *found)
 
 
-def test_full_disk_loses_no_more_than_what_is_being_written(tmp_path, tiny_npz, quiet):
+def test_full_disk_loses_no_more_than_what_is_being_written(tmp_path, tiny_npz, quiet, monkeypatch):
     asked = experiment(tiny_npz, model=Model(width=256), optimization=Optimization(epochs=2, batch_size=8))
     with pytest.raises(Stopped):
         train.train("cross_entropy", asked, tmp_path / "run", quiet, Placement(stop_after=0))
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))
-    try:
+    save, unlimited = checkpoint.Checkpoints.save, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save_with_little_room(*args):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))
+        try:
+            save(*args)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoints, "save", save_with_little_room)
         with pytest.raises(UserError, match=r"epoch 2 cannot be written \(File too large\); make room"):
             train.train("cross_entropy", asked, tmp_path / "run", quiet)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
     train.train("cross_entropy", asked, tmp_path / "run", quiet)
     train.train("cross_entropy", asked, tmp_path / "whole", quiet)
