@@ -335,26 +335,27 @@ def cifar10n_page() -> str:
     for method, own in cnn["methods"].items():
         rows.append([f"`{method}`", percent(own["last_10_mean"]), percent(own["best_epoch"])])
     provenance = cnn["provenance"]
+    wrong = f"{cnn['realised_noise']['rate'][0]:.1%}"
+    flags = "--dataset npz:subset.npz --labels-file cifar10n.npz:worst --augment crop flip --standardize"
     return f"""# CIFAR-10 with human labels
 
-The first 5,000 training images of CIFAR-10 with the `worst` labels of CIFAR-10N, of which
-{cnn["realised_noise"]["rate"][0]:.1%} are wrong, and 100 test images of each class; one seed, so that differences of a
-few points mean nothing. Test accuracy in percent; jax {provenance["jax"]}, {provenance["machine"]}.
+The first 5,000 training images of CIFAR-10 with the `worst` labels of CIFAR-10N, {wrong} of them wrong, and
+100 test images of each class; one seed, so that a few points mean nothing. Test accuracy in percent; jax
+{provenance["jax"]}, {provenance["machine"]}.
 
 The small CNN, {cnn["epochs"]} epochs:
 
 {_markdown(rows)}
-ResNet-18, {resnet["epochs"]} epochs on the CPU, killed in the first and started again: {percent(resnet["last"])} after the
-last.
+ResNet-18 after {resnet["epochs"]} epochs on the CPU, killed and started again: {percent(resnet["last"])}.
 
-With `subset.npz` (arrays as in the README) and `cifar10n.npz` (`clean`, `worst`):
+With `subset.npz` (arrays as in the README) and `cifar10n.npz` (arrays `clean` and `worst`):
 
 ```
-python -m experiments compare --dataset npz:subset.npz --labels-file cifar10n.npz:worst --model cnn \\
-  --augment crop flip --standardize --batch-size 128 --epochs {cnn["epochs"]} --learning-rate 0.05 --seeds 1 \\
+python -m experiments compare {flags} \\
+  --model cnn --batch-size 128 --epochs {cnn["epochs"]} --learning-rate 0.05 --seeds 1 \\
   --methods {" ".join(cnn["methods"])}
-python -m experiments train --dataset npz:subset.npz --labels-file cifar10n.npz:worst --model resnet18 \\
-  --augment crop flip --standardize --batch-size 128 --epochs {resnet["epochs"]} --checkpoint-every 1
+python -m experiments train {flags} \\
+  --model resnet18 --batch-size 128 --epochs {resnet["epochs"]} --checkpoint-every 1
 ```
 """
 

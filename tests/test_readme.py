@@ -19,6 +19,7 @@ def test_the_python_examples_run():
 def test_the_tables_are_those_of_the_committed_results():
     assert tables.readme(README) == README
     assert tables.results_page() == (tables.RESULTS / "README.md").read_text()
+    assert tables.cifar10n_page() == (tables.CIFAR10N / "README.md").read_text()
 
 
 def test_the_commands_it_shows_exist():
