@@ -336,7 +336,8 @@ def cifar10n_page() -> str:
         rows.append([f"`{method}`", percent(own["last_10_mean"]), percent(own["best_epoch"])])
     provenance = cnn["provenance"]
     wrong = f"{cnn['realised_noise']['rate'][0]:.1%}"
-    flags = "--dataset npz:subset.npz --labels-file cifar10n.npz:worst --augment crop flip --standardize"
+    data = cnn["config"]["data"]
+    flags = f"--dataset {data['dataset']} --labels-file {data['labels_file']} --augment crop flip --standardize"
     return f"""# CIFAR-10 with human labels
 
 The first 5,000 training images of CIFAR-10 with the `worst` labels of CIFAR-10N, {wrong} of them wrong, and
@@ -348,7 +349,7 @@ The small CNN, {cnn["epochs"]} epochs:
 {_markdown(rows)}
 ResNet-18 after {resnet["epochs"]} epochs on the CPU, killed and started again: {percent(resnet["last"])}.
 
-With `subset.npz` (arrays as in the README) and `cifar10n.npz` (arrays `clean` and `worst`):
+With the images as an npz file (arrays as in the README) and the labels as another (`clean` among them):
 
 ```
 python -m experiments compare {flags} \\
