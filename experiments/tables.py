@@ -337,7 +337,7 @@ def cifar10n_page() -> str:
     provenance = cnn["provenance"]
     wrong = f"{cnn['realised_noise']['rate'][0]:.1%}"
     data = cnn["config"]["data"]
-    flags = f"--dataset {data['dataset']} --labels-file {data['labels_file']} --augment crop flip --standardize"
+    examples = f"--dataset {data['dataset']} --labels-file {data['labels_file']}"
     return f"""# CIFAR-10 with human labels
 
 The first 5,000 training images of CIFAR-10 with the `worst` labels of CIFAR-10N, {wrong} of them wrong, and
@@ -352,11 +352,11 @@ ResNet-18 after {resnet["epochs"]} epochs on the CPU, killed and started again: 
 With the images as an npz file (arrays as in the README) and the labels as another (`clean` among them):
 
 ```
-python -m experiments compare {flags} \\
-  --model cnn --batch-size 128 --epochs {cnn["epochs"]} --learning-rate 0.05 --seeds 1 \\
+python -m experiments compare {examples} \\
+  --augment crop flip --standardize --model cnn --batch-size 128 --epochs {cnn["epochs"]} --learning-rate 0.05 --seeds 1 \\
   --methods {" ".join(cnn["methods"])}
-python -m experiments train {flags} \\
-  --model resnet18 --batch-size 128 --epochs {resnet["epochs"]} --checkpoint-every 1
+python -m experiments train {examples} \\
+  --augment crop flip --standardize --model resnet18 --batch-size 128 --epochs {resnet["epochs"]} --checkpoint-every 1
 ```
 """
 
