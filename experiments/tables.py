@@ -353,10 +353,11 @@ With the images as an npz file (arrays as in the README) and the labels as anoth
 
 ```
 python -m experiments compare {examples} \\
-  --augment crop flip --standardize --model cnn --batch-size 128 --epochs {cnn["epochs"]} --learning-rate 0.05 --seeds 1 \\
-  --methods {" ".join(cnn["methods"])}
+  --augment crop flip --standardize --batch-size 128 --seeds 1 \\
+  --model cnn --epochs {cnn["epochs"]} --learning-rate 0.05 --methods {" ".join(cnn["methods"])}
 python -m experiments train {examples} \\
-  --augment crop flip --standardize --model resnet18 --batch-size 128 --epochs {resnet["epochs"]} --checkpoint-every 1
+  --augment crop flip --standardize --batch-size 128 \\
+  --model resnet18 --epochs {resnet["epochs"]} --checkpoint-every 1
 ```
 """
 
