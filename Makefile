@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
-# One worker a core; tests that start training runs of their own spend most of their time waiting.
+# One worker a core; neighbours, which share what they compile, stay with one of them.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,7 @@ types: $(VENV)/installed     ## mypy
 	$(RUN) -m mypy
 
 unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
-	$(RUN) -m pytest -n $(WORKERS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 slow: $(VENV)/installed      ## the tests that take minutes each
 	$(RUN) -m pytest -m slow
