@@ -15,6 +15,8 @@ from experiments.errors import Stopped, UserError
 from tests.experiments import parallel
 from tests.experiments.test_train import experiment, shipped
 
+pytestmark = pytest.mark.devices
+
 
 @pytest.fixture(scope="module")
 def alone():
