@@ -9,23 +9,19 @@ from experiments.presets import (
     anl_cifar10,
     anl_cifar100,
     dal_cifar,
-    ogc_cifar10,
-    ogc_cifar100,
-    phuber_cifar10,
-    phuber_cifar100,
+    ogc_cifar,
+    phuber_cifar,
     saner_cifar,
 )
 from experiments.presets.preset import Preset
 
 PRESETS: list[Preset] = [
-    *ogc_cifar10.PRESETS,
-    *ogc_cifar100.PRESETS,
+    *ogc_cifar.PRESETS,
     *saner_cifar.PRESETS,
     *dal_cifar.PRESETS,
     *anl_cifar10.PRESETS,
     *anl_cifar100.PRESETS,
-    *phuber_cifar10.PRESETS,
-    *phuber_cifar100.PRESETS,
+    *phuber_cifar.PRESETS,
 ]
 
 

@@ -1,4 +1,6 @@
-"""Optimized gradient clipping of cross-entropy on CIFAR-10."""
+"""Optimized gradient clipping of cross-entropy on CIFAR-10 and CIFAR-100."""
+
+from typing import Literal
 
 from experiments.config import (
     Augmentation,
@@ -12,6 +14,8 @@ from experiments.config import (
 )
 from experiments.presets.preset import Preset
 
+Network = Literal["resnet18", "resnet34"]
+Setting = tuple[str, Network, str]
 PAPER = (
     "Ye, Wu, Zhang, Li, Chen, Jin: Optimized Gradient Clipping for Noisy Label Learning, AAAI 2025, arXiv "
     "2412.08941"
@@ -23,21 +27,21 @@ DIFFERS = (
 )
 
 
-def preset(short: str, noise: Noise, rate: float) -> Preset:
-    """The setting for one kind and rate of noise."""
+def preset(dataset: str, model: Network, read: str, short: str, noise: Noise, rate: float) -> Preset:
+    """The setting for one data set and one kind and rate of noise; `read` is where its data were read."""
     return Preset(
-        name=f"ogc-cifar10-{short}{rate}",
+        name=f"ogc-{dataset}-{short}{rate}",
         paper=PAPER,
         source=(
-            "github.com/Virusdoll/OGC: script/cifar10/ogc_ce.sh (which has symmetric noise at 0.5; the "
-            "other presets change its noise_type and noise_rate), trainer.py, datasets/cifar10.py"
+            f"github.com/Virusdoll/OGC: script/{dataset}/ogc_ce.sh (which has symmetric noise at 0.5; the "
+            f"other presets change its noise_type and noise_rate), trainer.py, {read}"
         ),
         differs=DIFFERS,
         train=Train(
             method="ogc",
             experiment=Experiment(
-                data=Data("cifar10", noise=noise, noise_rate=rate, standardize=True),
-                model=Model("resnet18"),
+                data=Data(dataset, noise=noise, noise_rate=rate, standardize=True),
+                model=Model(model),
                 augmentation=Augmentation(("crop", "flip", "rotate"), crop_padding=4, rotation_degrees=15),
                 optimization=Optimization(
                     epochs=150,
@@ -58,7 +62,15 @@ def preset(short: str, noise: Noise, rate: float) -> Preset:
     )
 
 
+CIFAR10: Setting = ("cifar10", "resnet18", "datasets/cifar10.py")
+CIFAR100: Setting = (
+    "cifar100",
+    "resnet34",
+    "datasets/cifar100.py (asymmetric noise: to the next of five class numbers in a row)",
+)
 PRESETS = [
-    *(preset("sym", "symmetric", rate) for rate in (0.2, 0.5, 0.8)),
-    preset("asym", "asymmetric", 0.4),
+    *(preset(*CIFAR10, "sym", "symmetric", rate) for rate in (0.2, 0.5, 0.8)),
+    preset(*CIFAR10, "asym", "asymmetric", 0.4),
+    *(preset(*CIFAR100, "sym", "symmetric", rate) for rate in (0.2, 0.5, 0.8)),
+    preset(*CIFAR100, "asym", "next_of_five", 0.4),
 ]
