@@ -1,6 +1,9 @@
 """What a docstring in the house style says of a function's arguments, result and source."""
 
+import inspect
 import re
+from collections.abc import Callable
+from typing import Any
 
 
 def section(text: str, heading: str) -> str:
@@ -17,6 +20,16 @@ def arguments(text: str) -> dict[str, str]:
     """
     lines = re.findall(r"^  (\S+): (.*\n(?:    .*\n)*)", section(text, "Args"), re.MULTILINE)
     return {name: one_line(meaning) for name, meaning in lines}
+
+
+def hyperparameters(loss: Callable[..., Any]) -> dict[str, tuple[inspect.Parameter, str]]:
+    """The parameters of a loss but for its inputs, each with what the docstring says of it."""
+    meanings = arguments(inspect.getdoc(loss) or "")
+    return {
+        name: (parameter, meanings[name])
+        for name, parameter in inspect.signature(loss).parameters.items()
+        if name not in ("logits", "labels", "axis", "where")
+    }
 
 
 def one_line(text: str) -> str:

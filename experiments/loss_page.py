@@ -17,7 +17,6 @@ from experiments import docstrings
 from noisy_optax import losses, ogc
 
 NUM_CLASSES = 10
-_INPUTS = ("logits", "labels", "axis", "where")
 _MAKERS: tuple[Callable[..., Any], ...] = (
     losses.dal,
     losses.clip_slope,
@@ -133,11 +132,9 @@ def _describe(parameter: Parameter) -> str:
 def _entry(name: str, function: Callable[..., Any], bounded: bool | None, symmetric: bool | None) -> Entry:
     text = inspect.getdoc(function) or ""
     what, _, _ = text.partition("\n")
-    meanings = docstrings.arguments(text)
     parameters = tuple(
-        Parameter(key, _default(parameter), meanings[key])
-        for key, parameter in inspect.signature(function).parameters.items()
-        if key not in _INPUTS
+        Parameter(key, _default(parameter), meaning)
+        for key, (parameter, meaning) in docstrings.hyperparameters(function).items()
     )
     values = re.split(r", float32|\. ", docstrings.one_line(docstrings.section(text, "Returns")))[0]
     return Entry(

@@ -54,15 +54,12 @@ def of_loss(loss: Callable[..., Any]) -> Callable[..., Method]:
     def method(setting, **hyperparameters):
         return Method(stateless(_with(loss, **hyperparameters)))
 
-    text = inspect.getdoc(loss) or ""
-    meanings = docstrings.arguments(text)
     own = [
-        parameter.replace(annotation=Annotated[type(parameter.default), arg(help=meanings[name])])
-        for name, parameter in inspect.signature(loss).parameters.items()
-        if name not in ("logits", "labels", "axis", "where")
+        parameter.replace(annotation=Annotated[type(parameter.default), arg(help=meaning)])
+        for parameter, meaning in docstrings.hyperparameters(loss).values()
     ]
     method.__name__ = loss.__name__
-    method.__doc__ = text.partition("\n")[0]
+    method.__doc__ = (inspect.getdoc(loss) or "").partition("\n")[0]
     method.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
     return method
 
