@@ -6,6 +6,7 @@ import sys
 import warnings
 from typing import Annotated
 
+import jax
 import tyro
 from rich.console import Console
 from tyro.conf import subcommand
@@ -23,7 +24,7 @@ from experiments import (
 )
 from experiments.bench import gpu, losses, ogc, sharpness, throughput
 from experiments.compare import compare, percent
-from experiments.data import tfds_sets
+from experiments.data import cache, tfds_sets
 from experiments.errors import Stopped, UserError
 from experiments.predict import predict
 from experiments.presets import page
@@ -66,6 +67,7 @@ def main(args: list[str] | None = None) -> int:
         errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
 
     warnings.showwarning = show_warning
+    keep_compiled_programs()
     try:
         run(parse(sys.argv[1:] if args is None else args), console)
     except Stopped as reached:
@@ -85,6 +87,13 @@ def main(args: list[str] | None = None) -> int:
         errors.print("interrupted; a training run resumes at its last checkpoint")
         return 130
     return 0
+
+
+def keep_compiled_programs() -> None:
+    """Lets the next command find what this one has compiled, unless JAX has been told where to keep that."""
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def parse(args: list[str]) -> Command:

@@ -5,23 +5,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments import checkpoint, config, run_folder
+from experiments import trained
 from experiments.data import sources
 from experiments.errors import UserError
 from experiments.progress import Progress
-from experiments.steps import Inputs, compile_evaluation
-from experiments.train import assemble, initial_run
 
 
 def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -> Path:
     """Writes the predicted label and its probability for every example of `data`."""
-    record = run_folder.read_config(run_dir)
-    method, experiment = config.from_record(record)
-    resolved = record["resolved"]
+    run = trained.restore(run_dir)
+    resolved = run.resolved
     output = output or run_dir / "predictions.csv"
     if output.suffix not in (".csv", ".npz"):
         raise UserError(f"--output {output} must end in .csv or .npz")
@@ -29,7 +24,7 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
     images, labels, names = sources.load_images(
         data,
         channels=1 if resolved["input_shape"][-1] == 1 else 3,
-        image_size=experiment.data.image_size,
+        image_size=run.experiment.data.image_size,
         classes=class_names,
         progress=progress,
     )
@@ -43,29 +38,11 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
             f"{trained_on[0]} {trained_on[1]}"
         )
 
-    parts = assemble(
-        method,
-        experiment,
-        tuple(resolved["input_shape"]),
-        resolved["num_classes"],
-        resolved["train_examples"],
-    )
-    channels = jnp.zeros(resolved["input_shape"][-1])
-    expected = jax.eval_shape(lambda: initial_run(parts, experiment, Inputs(channels, channels)))
-    checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True)
-    restored = checkpoints.restore(checkpoint.abstract(expected))
-    if restored is None:
-        raise UserError(f"{run_dir} has no checkpoint yet; train it first")
-    epoch, (state, selected, inputs) = restored
-    shipped = selected or state
-
-    evaluate = compile_evaluation(parts, experiment.seeds)
-    logits = evaluate(shipped.params, shipped.statistics, inputs, images)
-    probabilities = np.asarray(jnp.mean(jax.nn.softmax(logits), axis=0))
+    probabilities = trained.probabilities(run, images).mean(axis=0)
     _write(output, probabilities, names, class_names)
 
     predicted = probabilities.argmax(axis=1)
-    which = f"the model of epoch {epoch}" if selected is None else "the model selected on validation labels"
+    which = "the model selected on validation labels" if run.selected else f"the model of epoch {run.epoch}"
     progress.say(f"{len(images)} predictions by {which} in {output}")
     if labels is not None:
         progress.say(f"accuracy against the labels in {data}: {np.mean(predicted == labels):.2%}")

@@ -1,0 +1,78 @@
+"""What a run left behind, read for use: the model it ships and what that model says of images."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import checkpoint, config, run_folder
+from experiments.config import Experiment
+from experiments.data.dataset import Images
+from experiments.errors import UserError
+from experiments.steps import Inputs, Parts, TrainState, compile_evaluation
+from experiments.train import assemble, initial_run
+
+
+class Trained(NamedTuple):
+    """A run read from its folder; arrays of `params` and `statistics` have a leading axis over seeds.
+
+    Attributes:
+      state: after the last epoch, with the state of the loss.
+      params: of the model that is shipped: of the last epoch, or those selected on validation labels.
+      statistics: BatchNorm's, that belong to `params`.
+      resolved: what the configuration does not say, from config.json: classes, shapes, number of examples.
+    """
+
+    experiment: Experiment
+    method: str
+    resolved: dict[str, Any]
+    parts: Parts
+    epoch: int
+    selected: bool
+    state: TrainState
+    params: Any
+    statistics: Any
+    inputs: Inputs
+
+
+def restore(run_dir: Path) -> Trained:
+    """Reads the newest checkpoint of `run_dir`; UserError if there is none."""
+    record = run_folder.read_config(run_dir)
+    method, experiment = config.from_record(record)
+    resolved = record["resolved"]
+    parts = assemble(
+        method,
+        experiment,
+        tuple(resolved["input_shape"]),
+        resolved["num_classes"],
+        resolved["train_examples"],
+    )
+    channels = jnp.zeros(resolved["input_shape"][-1])
+    expected = jax.eval_shape(lambda: initial_run(parts, experiment, Inputs(channels, channels)))
+    checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True)
+    restored = checkpoints.restore(checkpoint.abstract(expected))
+    if restored is None:
+        raise UserError(f"{run_dir} has no checkpoint yet; train it first")
+    epoch, (state, selected, inputs) = restored
+    shipped = selected or state
+    return Trained(
+        experiment,
+        method,
+        resolved,
+        parts,
+        epoch,
+        selected is not None,
+        state,
+        shipped.params,
+        shipped.statistics,
+        inputs,
+    )
+
+
+def probabilities(trained: Trained, images: Images) -> np.ndarray:
+    """Of each class for each image, `[seeds, n, C]`; their mean over seeds is what a run predicts."""
+    evaluate = compile_evaluation(trained.parts, trained.experiment.seeds)
+    logits = evaluate(trained.params, trained.statistics, trained.inputs, images)
+    return np.asarray(jax.nn.softmax(logits))
