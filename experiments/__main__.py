@@ -16,6 +16,7 @@ from experiments import (
     devices,
     loss_page,
     many_classes,
+    matrix,
     plots,
     presets,
     regression,
@@ -34,6 +35,7 @@ from experiments.train import train
 Command = (
     Annotated[config.Train, subcommand("train")]
     | Annotated[config.Compare, subcommand("compare")]
+    | Annotated[config.Matrix, subcommand("matrix")]
     | Annotated[config.Predict, subcommand("predict")]
     | Annotated[config.Prepare, subcommand("prepare")]
     | Annotated[config.Bench, subcommand("bench")]
@@ -133,6 +135,8 @@ def run(command: Command, console: Console) -> None:
             progress.say(f"picture {run_dir / 'curves.png'}")
         case config.Compare(experiment, methods, run_dir):
             compare(methods, experiment, run_dir or config.default_run_dir(experiment), console)
+        case config.Matrix():
+            matrix.measure(command, console)
         case config.Predict(run_dir, data, output):
             predict(run_dir, data, output, progress)
         case config.Prepare(name, data_dir):

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import Positional, arg
 
@@ -13,6 +13,8 @@ from experiments.errors import UserError
 Noise = Literal[
     "none", "symmetric", "uniform", "pair", "asymmetric", "superclass", "next_of_five", "instance"
 ]
+
+NOISE_KINDS: tuple[str, ...] = get_args(Noise)[1:]
 
 # Spread over the flags of its owner instead of getting a prefix of its own.
 _flat = arg(name="")
@@ -208,6 +210,26 @@ class Compare:
     methods: Annotated[tuple[str, ...], arg(help=f"One or more, {_methods_help}")] = methods.DEFAULT
     run_dir: Path | None = None
     """Where the results go, one folder per method; by default runs/ and a name made of data set and noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """Train every method under every kind of noise, and tabulate them; digits: an hour or two."""
+
+    experiment: Annotated[Experiment, _flat] = Experiment(seeds=10)
+    methods: Annotated[tuple[str, ...], arg(help=f"At most 15, {_methods_help}")] = methods.MATRIX
+    cells: tuple[str, ...] = (
+        "none",
+        "symmetric-0.2",
+        "symmetric-0.4",
+        "symmetric-0.6",
+        "symmetric-0.8",
+        "pair-0.3",
+        "instance-0.4",
+    )
+    """none, or KIND-RATE with a kind of --noise; with --labels-file its labels are the only column."""
+    run_dir: Path = Path("runs/matrix")
+    """Where the results go, a folder per cell with one per method in it; what is there is not run again."""
 
 
 @dataclasses.dataclass(frozen=True)

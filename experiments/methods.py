@@ -236,6 +236,24 @@ DEFAULT = (
     "cross_entropy+saner",
 )
 
+# What `matrix` trains unless told otherwise. OGC's ring and period are scaled to the small data set.
+MATRIX = (
+    "cross_entropy",
+    "generalized_cross_entropy",
+    "phuber_cross_entropy:tau=2",
+    "symmetric_cross_entropy",
+    "mae_logit_bias",
+    "jensen_shannon",
+    "nce_nnce",
+    "logit_clip_cross_entropy",
+    "dal",
+    "ogc:queue_size=1024,update_every=8",
+    "ogc:queue_size=1024,update_every=8,base=generalized_cross_entropy",
+    "cross_entropy+sam:rho=0.3",
+    "cross_entropy+saner:scale_epochs=25",
+    "dal+saner:scale_epochs=25",
+)
+
 TRANSFORMATIONS: tuple[Callable[..., optax.GradientTransformationExtraArgs], ...] = (
     sam,
     asam,

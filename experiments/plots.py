@@ -169,6 +169,40 @@ def many_classes(accuracies: dict[str, dict[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
+def matrix(accuracies: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+    """A heat map of methods against cells: the accuracy, coloured by how far it is from the column's best.
+
+    Args:
+      accuracies: in percent, `[seeds]`, by cell and method.
+      path: of the PNG file.
+    """
+    cells, methods = list(accuracies), list(next(iter(accuracies.values())))
+    means = np.array([[np.mean(accuracies[cell][method]) for cell in cells] for method in methods])
+    figure = matplotlib.figure.Figure(
+        figsize=(5.2 + 0.85 * len(cells), 1.4 + 0.36 * len(methods)), layout="constrained"
+    )
+    axes = figure.subplots()
+    # Beyond twenty points it no longer matters how many.
+    image = axes.imshow(means.max(axis=0) - means, cmap="cividis_r", vmin=0, vmax=20, aspect="auto")
+    for (row, column), value in np.ndenumerate(means):
+        lost = means[:, column].max() - value
+        axes.text(
+            column,
+            row,
+            f"{value:.1f}",
+            ha="center",
+            va="center",
+            color="white" if lost > 10 else "black",
+            weight="bold" if lost == 0 else "normal",
+        )
+    axes.set_xticks(range(len(cells)), [cell.replace("-", "\n", 1) for cell in cells])
+    axes.set_yticks(range(len(methods)), [method.replace(",base", ",\nbase") for method in methods])
+    axes.tick_params(length=0, labelsize="small")
+    figure.colorbar(image, label="points below the best of the column", extend="max")
+    axes.set_title("test accuracy in %, mean over seeds of the last 10 epochs", fontsize="medium")
+    _save(figure, path)
+
+
 def _band(axes: Axes, values: Iterable[Iterable[float | None]], label: str) -> None:
     """Mean over seeds as a line, lowest to highest seed as a band."""
     table = np.asarray(list(values), float)
