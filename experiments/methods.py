@@ -136,6 +136,19 @@ def ogc(
     return Method(loss, measure=measure)
 
 
+def recommended(
+    setting: Setting,
+    *,
+    decay: Annotated[
+        float, arg(help="weight decay in addition to --weight-decay; what is recommended 0.004")
+    ] = 0.004,
+) -> Method:
+    """What `nox.recommended` gives, a loss and a transformation: for noise of unknown kind and rate."""
+    total_steps = setting.epochs * setting.steps_per_epoch
+    loss, transformation = nox.recommended(setting.num_classes, total_steps, weight_decay=decay)
+    return Method(loss, transformation, measure=lambda state: dict(state.hyperparameters))
+
+
 def sam(
     setting: Setting,
     *,
@@ -207,6 +220,7 @@ METHODS: tuple[Callable[..., Method], ...] = (
     dal,
     mae_logit_bias,
     ogc,
+    recommended,
     of_loss(losses.focal),
     of_loss(losses.mean_squared_error),
     of_loss(losses.taylor_cross_entropy),
@@ -252,6 +266,7 @@ MATRIX = (
     "cross_entropy+sam:rho=0.3",
     "cross_entropy+saner:scale_epochs=25",
     "dal+saner:scale_epochs=25",
+    "recommended",
 )
 
 TRANSFORMATIONS: tuple[Callable[..., optax.GradientTransformationExtraArgs], ...] = (
@@ -283,7 +298,11 @@ def build(hyperparameters: dict[str, dict[str, Any]], setting: Setting) -> Metho
         except ValueError as error:
             raise UserError(f"--method {name}: {error}") from error
     method, *transformation = built
-    return method._replace(transformation=transformation[0]) if transformation else method
+    if not transformation:
+        return method
+    if "recommended" in hyperparameters:
+        raise UserError("recommended comes with a transformation of its own; leave out what follows the plus")
+    return method._replace(transformation=transformation[0])
 
 
 def by_name(name: str) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ import noisy_optax
 from noisy_optax import diagnostics, losses, noise, ogc, schedules, sharpness
 
 TOP = [
+    "Recommended",
     "RobustLoss",
     "check_examples_independent",
     "diagnostics",
@@ -15,6 +16,7 @@ TOP = [
     "noise",
     "ogc",
     "per_example_gradients",
+    "recommended",
     "saner",
     "scheduled",
     "schedules",

@@ -1,0 +1,133 @@
+"""One fixed configuration for labels of unknown quality."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from noisy_optax._checks import check_range
+from noisy_optax.losses import RobustLoss, _label, scheduled
+from noisy_optax.losses._dynamics_aware import entropy
+
+# Chosen on digits, see `recommended`: of the settings tried, the strongest that costs little where there is
+# nothing to be robust against.
+_LAST_Q = 1.2
+_WEIGHT_DECAY = 4e-3
+
+
+class Recommended(NamedTuple):
+    """A loss and a transformation that are meant for each other.
+
+    Attributes:
+      loss: its state goes along with the parameters.
+      transformation: goes in front of the optimizer.
+    """
+
+    loss: RobustLoss
+    transformation: optax.GradientTransformation
+
+
+def recommended(
+    num_classes: int,
+    total_steps: int,
+    *,
+    weight_decay: float | optax.Schedule = _WEIGHT_DECAY,
+    decay_mask: Any = None,
+) -> Recommended:
+    r"""A loss and a transformation for labels of which neither the kind nor the rate of error is known.
+
+    Three things are combined. *The loss* weighs an example by how probable its label is next to the class
+    that the model prefers: with $P = \max_k p_k$, held constant for the gradient,
+
+    $$\ell = \frac{1 - p_y^q}{q\,P^q} + \lambda\,\frac{-\sum_k p_k \log p_k}{\ln C},
+      \qquad \nabla_z \frac{1 - p_y^q}{q\,P^q} = \left(\frac{p_y}{P}\right)^q (p - e_y)$$
+
+    Its optimum is that of generalized cross-entropy, but an undecided model, or one of many classes, learns
+    from it as fast as from cross-entropy. *Its q* grows from 0, cross-entropy, to 1.2 over the training, in
+    the manner of the dynamics-aware loss; above 1, $\lambda$ grows from 0 to 1, and the model's own
+    predictions take over. *Weight decay*, about ten times what is usual, keeps the model from memorising
+    single examples before q is high.
+
+    This is our own combination and not a published method. It was chosen on scikit-learn's digits, by the
+    cells clean, symmetric 40 % and 80 %, pair 30 % and instance-dependent 40 %, and on 5,000 images of
+    CIFAR-10 with human labels; the documentation shows how it does there and elsewhere, and where not.
+
+    Args:
+      num_classes: >= 2.
+      total_steps: > 0; how often `loss.update` will be called. Later calls keep the last q.
+      weight_decay: >= 0, times the parameters is added to the gradients; in addition to what the optimizer
+        has. Meant for optimizers whose steps are proportional to the gradient, such as SGD: for one that
+        rescales gradients, as Adam does, pass 0 here and give the decay to the optimizer.
+      decay_mask: as of `optax.add_decayed_weights`, which parameters to decay; by default all.
+
+    Returns:
+      A `Recommended` pair. The state of the loss shows `q` and `bootstrap_weight` as
+      `state.hyperparameters`.
+
+    Raises:
+      ValueError: an argument is out of range, or, later, logits have another number of classes.
+
+    >>> import jax.numpy as jnp, optax, noisy_optax as nox
+    >>> loss, transformation = nox.recommended(num_classes=10, total_steps=1000)
+    >>> optimizer = optax.chain(transformation, optax.sgd(0.1, momentum=0.9))
+    >>> logits, labels = jnp.zeros((1, 10)), jnp.array([3])
+    >>> state = loss.update(loss.init(), logits, labels)
+    >>> loss.value(state, logits, labels) # in the first step, cross-entropy
+    Array([2.3025851], dtype=float32)
+    """
+    check_range("num_classes", num_classes, at_least=2)
+    check_range("total_steps", total_steps, above=0)
+    if not callable(weight_decay):
+        check_range("weight_decay", weight_decay, at_least=0.0)
+
+    q = optax.linear_schedule(0.0, _LAST_Q, total_steps)
+
+    def bootstrap_weight(count):
+        return jnp.maximum(q(count) - 1.0, 0.0) / (_LAST_Q - 1.0)
+
+    inner = scheduled(relative_generalized_cross_entropy, q=q, bootstrap_weight=bootstrap_weight)
+
+    def update_fn(state, logits, labels, *, where=None):
+        _check_classes(logits, num_classes)
+        return inner.update(state, logits, labels, where=where)
+
+    def value_fn(state, logits, labels, *, where=None):
+        _check_classes(logits, num_classes)
+        return inner.value(state, logits, labels, where=where)
+
+    loss = RobustLoss(inner.init, update_fn, value_fn)
+    return Recommended(loss, optax.add_decayed_weights(weight_decay, decay_mask))
+
+
+def relative_generalized_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    q: ArrayLike,
+    bootstrap_weight: ArrayLike,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+) -> Float[Array, "..."]:
+    """The loss of `recommended` for given q >= 0 and lambda >= 0."""
+    z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
+    q = jnp.asarray(q, z.dtype)
+    log_p = _label.log_probability(_label.log_odds(z, is_label))
+    is_zero = q == 0
+    # Each branch sees a harmless q where the other is taken.
+    some_q = jnp.where(is_zero, jnp.ones_like(q), q)
+    power = jnp.where(is_zero, -log_p, -_label.expm1(some_q * log_p) / some_q)
+    log_top = jnp.max(z, axis=-1) - jax.nn.logsumexp(z, axis=-1)
+    power *= jax.lax.stop_gradient(jnp.exp(-q * log_top))
+    share = entropy(z) / jnp.log(jnp.asarray(max(z.shape[-1], 2), z.dtype))
+    return _label.finish(power + jnp.asarray(bootstrap_weight, z.dtype) * share, where)
+
+
+def _check_classes(logits: ArrayLike, num_classes: int) -> None:
+    found = jnp.shape(logits)
+    if not found or found[-1] != num_classes:
+        raise ValueError(
+            f"expected logits [..., {num_classes}], as num_classes says, got shape {list(found)}"
+        )

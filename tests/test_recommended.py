@@ -1,0 +1,106 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import noisy_optax as nox
+from noisy_optax._recommended import relative_generalized_cross_entropy as relative
+
+
+def softmax(z):
+    exponentials = np.exp(z - z.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+@pytest.fixture
+def batch():
+    logits = np.random.default_rng(0).normal(0, 3, (32, 5))
+    return logits, np.random.default_rng(1).integers(0, 5, 32)
+
+
+def value_and_gradient(logits, labels, q, bootstrap_weight=0.0):
+    def total(z):
+        return jnp.sum(relative(z, jnp.asarray(labels), q=q, bootstrap_weight=bootstrap_weight))
+
+    return jax.value_and_grad(total)(jnp.asarray(logits))
+
+
+@pytest.mark.parametrize("q", [0.0, 1e-6, 0.3, 1.0, 1.2])
+def test_value_and_gradient_are_those_of_the_formula(x64, batch, q):
+    logits, labels = batch
+    p = softmax(logits)
+    of_label, top = p[np.arange(32), labels], p.max(axis=-1)
+    losses = (1 - of_label**q) / (q * top**q) if q else -np.log(of_label)
+    weight = (of_label / top) ** q
+    value, gradient = value_and_gradient(logits, labels, q)
+    np.testing.assert_allclose(value, losses.sum(), rtol=1e-9)
+    np.testing.assert_allclose(gradient, weight[:, None] * (p - np.eye(5)[labels]), rtol=1e-6, atol=1e-12)
+
+
+def test_the_bootstrapping_is_the_share_of_the_largest_entropy(x64, batch):
+    logits, labels = batch
+    p = softmax(logits)
+    share = -(p * np.log(p)).sum(axis=-1) / np.log(5)
+    with_it, without = (value_and_gradient(logits, labels, 1.1, weight)[0] for weight in (0.5, 0.0))
+    np.testing.assert_allclose(with_it - without, 0.5 * share.sum(), rtol=1e-9)
+
+
+def test_an_undecided_model_learns_as_from_cross_entropy():
+    # Whatever the number of classes, of which generalized cross-entropy takes a power.
+    logits, label = jnp.zeros((1, 1000)), jnp.array([7])
+    _, gradient = value_and_gradient(logits, label, 1.0)
+    _, of_cross_entropy = value_and_gradient(logits, label, 0.0)
+    np.testing.assert_allclose(gradient, of_cross_entropy, rtol=1e-6)
+
+
+def test_contract_at_the_edges():
+    logits = jnp.array([[1e4, -1e4, 0.0], [0.0, -jnp.inf, 1.0], [jnp.nan, 0.0, 0.0], [0.0, 1.0, 2.0]])
+    labels = jnp.array([1, 0, 0, 3])
+    for q in (0.0, 0.6, 1.2):
+
+        def losses(z, where=None, q=q):
+            return relative(z, labels, q=q, bootstrap_weight=0.5, where=where)
+
+        gradient = jax.grad(lambda z: jnp.sum(losses(z)[:2]))(logits)
+        assert jnp.all(jnp.isfinite(losses(logits)[:2]))
+        assert jnp.all(jnp.isfinite(gradient[:2]))
+        assert jnp.all(jnp.isnan(losses(logits)[2:]))
+        assert jnp.all(jnp.isnan(jax.grad(lambda z: losses(z)[3])(logits)[3]))
+        masked = jnp.array([True, True, False, False])
+        assert jnp.array_equal(losses(logits, masked)[2:], jnp.zeros(2))
+        gradient = jax.grad(lambda z: jnp.sum(losses(z, masked)))(logits)  # noqa: B023
+        assert jnp.array_equal(gradient[2:], jnp.zeros((2, 3)))
+    assert losses(logits.astype(jnp.bfloat16)).dtype == jnp.float32
+
+
+def test_the_schedule_ends_where_the_training_ends():
+    loss, _ = nox.recommended(3, total_steps=12)
+    state, seen = loss.init(), []
+    update = jax.jit(loss.update)
+    for _ in range(15):
+        state = update(state, jnp.zeros((2, 3)), jnp.zeros(2, jnp.int32))
+        seen.append([float(state.hyperparameters[name]) for name in ("q", "bootstrap_weight")])
+    expected = [[0.1 * step, max(0.1 * step - 1, 0) / 0.2] for step in range(12)] + [[1.2, 1.0]] * 3
+    np.testing.assert_allclose(seen, expected, atol=1e-5)
+
+
+def test_it_decays_weights_in_front_of_an_optimizer():
+    _loss, transformation = nox.recommended(2, 10, decay_mask={"w": True, "b": False})
+    optimizer = optax.chain(transformation, optax.sgd(1.0))
+    params = {"w": jnp.full((2, 2), 3.0), "b": jnp.ones(2)}
+    gradient = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["w"], -1.012 * np.ones((2, 2)), rtol=1e-6)
+    np.testing.assert_allclose(updates["b"], -np.ones(2))
+
+
+def test_wrong_arguments_are_named():
+    for arguments, name in (((1, 10), "num_classes"), ((10, 0), "total_steps")):
+        with pytest.raises(ValueError, match=name):
+            nox.recommended(*arguments)
+    with pytest.raises(ValueError, match="weight_decay"):
+        nox.recommended(10, 10, weight_decay=-1.0)
+    loss, _ = nox.recommended(10, 10)
+    with pytest.raises(ValueError, match=r"logits \[..., 10\].*got shape \[4, 3\]"):
+        loss.value(loss.init(), jnp.zeros((4, 3)), jnp.zeros(4, jnp.int32))
