@@ -117,6 +117,16 @@ class Regret(NamedTuple):
     difference: tuple[float, float]
 
 
+FIXED = "recommended"
+# Of the ten seeds the first choose the best method of a cell, the others score it.
+CHOOSING = 3
+
+
+def regrets(measured: dict[str, Any]) -> dict[str, Regret]:
+    """How `recommended` does in each cell."""
+    return {cell: regret(of_cell, FIXED, CHOOSING) for cell, of_cell in accuracies(measured).items()}
+
+
 def regret(of_cell: dict[str, np.ndarray], fixed: str, choosing: int) -> Regret:
     """Compares `fixed` with the best other method, chosen on the first `choosing` seeds, on the others.
 
