@@ -29,12 +29,14 @@ from experiments.errors import Stopped, UserError
 from experiments.predict import predict
 from experiments.presets import page
 from experiments.progress import Progress
+from experiments.report import report
 from experiments.train import train
 
 Command = (
     Annotated[config.Train, subcommand("train")]
     | Annotated[config.Compare, subcommand("compare")]
     | Annotated[config.Predict, subcommand("predict")]
+    | Annotated[config.Report, subcommand("report")]
     | Annotated[config.Prepare, subcommand("prepare")]
     | Annotated[config.Bench, subcommand("bench")]
     | Annotated[config.Regression, subcommand("regression")]
@@ -135,6 +137,8 @@ def run(command: Command, console: Console) -> None:
             compare(methods, experiment, run_dir or config.default_run_dir(experiment), console)
         case config.Predict(run_dir, data, output):
             predict(run_dir, data, output, progress)
+        case config.Report(folders, output, examples):
+            report(folders, output, examples, progress)
         case config.Prepare(name, data_dir):
             tfds_sets.prepare(name.removeprefix("tfds:"), data_dir, progress)
         case config.Bench(what, blocks, output):
