@@ -19,10 +19,10 @@ from experiments.trained import Trained
 
 
 class Suspect(NamedTuple):
-    """A row of labels.csv; `number` is its own, the header's being 1."""
+    """A row of labels.csv; `number` is its own, the header's being 1, and `example` the file's index."""
 
     number: int
-    index: int
+    example: int
     given: int
     suggested: int
     probability: float
@@ -81,7 +81,7 @@ class Data(NamedTuple):
 
 def expand(folders: tuple[Path, ...]) -> list[Path]:
     """The run folders that are meant, each once: for one of `compare`, those in it."""
-    found = {}
+    found: dict[Path, Path] = {}
     for folder in folders:
         inner = [folder]
         if "comparison" in run_folder.read_config(folder):
@@ -135,7 +135,9 @@ def read_history(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
         except (ValueError, TypeError, StopIteration):
             if number == len(lines):
                 return history, ["The last line of metrics.jsonl is incomplete and was left out."]
-            raise UserError(f"{path}: line {number} is damaged; expected an epoch's metrics as JSON") from None
+            raise UserError(
+                f"{path}: line {number} is damaged; expected an epoch's metrics as JSON"
+            ) from None
         history.append(epoch)
     return history, []
 
@@ -205,8 +207,8 @@ def check_indices(run: Run, data: Data) -> None:
     """Raises UserError if the audit speaks of examples that the data do not have."""
     examples = len(data.dataset.train_images)
     for suspect in run.suspects or ():
-        if suspect.index >= examples:
-            found = f"has index {suspect.index}; expected less than {examples}, the training examples"
+        if suspect.example >= examples:
+            found = f"has index {suspect.example}; expected less than {examples}, the training examples"
             raise _not_an_audit(run.folder / "labels.csv", suspect.number, found)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import matplotlib.figure
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 
 # Draws on axes of its own.
@@ -153,8 +154,10 @@ def mixture_panel(losses: np.ndarray, valid: np.ndarray, measured: dict[str, Any
     threshold = -np.log(np.asarray(measured["probability_threshold"])[0])
 
     def draw(axes):
+        axes.set_title("latest losses of the first seed")
         bins = np.linspace(0, max(shown.max(initial=0), 1e-3) * 1.02, 60)
-        axes.hist(shown, bins.tolist(), density=True, color="0.5", alpha=0.4)
+        label = f"{len(shown)} latest examples"
+        heights, _, _ = axes.hist(shown, bins.tolist(), density=True, color="0.5", alpha=0.4, label=label)
         grid = np.linspace(bins[0], bins[-1], 500)
         fitted = zip(means, variances, weights, ("clean", "noisy"), strict=True) if np.ptp(means) else ()
         for mean, variance, weight, label in fitted:
@@ -162,9 +165,10 @@ def mixture_panel(losses: np.ndarray, valid: np.ndarray, measured: dict[str, Any
             axes.plot(grid, density, label=f"{label}, weight {weight:.2f}")
         if threshold <= bins[-1]:
             axes.axvline(threshold, color="black", linestyle=":", label="clipped beyond")
-        # The clean component's peak is often so narrow that the rest would vanish on a linear scale.
-        axes.set(title=f"{len(shown)} latest examples, first seed")
-        axes.set(xlabel="-log p of the given label", ylabel="density", yscale="log", ylim=(1e-3, None))
+        # The clean component's peak is often so narrow that the rest would vanish on a linear scale, and so
+        # high that it would squeeze the histogram on any.
+        axes.set(xlabel="-log p of the given label", ylabel="density", yscale="log")
+        axes.set_ylim(1e-3, 10 * max(np.max(heights), 1))
         axes.legend(loc="best", frameon=False)
 
     return draw
@@ -227,10 +231,10 @@ def svg(panel: Panel, name: str) -> Drawing:
       panel: what to draw.
       name: goes before the identifiers in the element, which must differ within a page.
     """
-    style = {
+    style: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": name,
-        "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+        "axes.prop_cycle": cycler(color=COLOURS),
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
@@ -257,7 +261,7 @@ def _in_words(axes: Axes) -> str:
     """What a panel shows, for those who do not see it: of lines over epochs, where they begin and end."""
     lines = [(str(line.get_label()), np.asarray(line.get_ydata(), float)) for line in axes.lines]
     if axes.get_xlabel() != "epoch":
-        return f"{axes.get_title()}: {', '.join(label for label, _ in lines)}"
+        return f"{axes.get_title()}: density of {', '.join(label for label, _ in lines)}"
     courses = [f"{label} from {values[0]:.3g} to {values[-1]:.3g}" for label, values in lines]
     epochs = max((len(values) for _, values in lines), default=0)
     return f"{axes.get_title() or axes.get_ylabel()} over {epochs} epochs: {'; '.join(courses)}"
@@ -273,7 +277,7 @@ def _side_by_side(panels: list[Panel], size: tuple[float, float], title: str) ->
     return figure
 
 
-def _band(axes: Axes, values: Iterable[Iterable[float | None]], label: str, **style: str) -> None:
+def _band(axes: Axes, values: Iterable[Iterable[float | None]], label: str, **style: Any) -> None:
     """Mean over seeds as a line, lowest to highest seed as a band."""
     table = np.asarray(list(values), float)
     epochs = np.arange(1, len(table) + 1)

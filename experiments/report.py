@@ -5,7 +5,6 @@ import datetime
 import io
 import json
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments import compare, config, findings, metrics, plots, run_folder
+from experiments import compare, config, findings, metrics, plots, run_folder, train
 from experiments.config import norm_of
 from experiments.data.dataset import Stream
 from experiments.errors import UserError
@@ -48,7 +47,7 @@ def report(folders: tuple[Path, ...], output: Path | None, examples: int, progre
     names = names_of(runs)
     sections = [
         section(f"run-{number}", name, one, examples)
-        | {"facts": {key: value for key, value in own.items() if key not in shared}}
+        | {"facts": {key: value for key, value in own.items() if key not in shared and value != name}}
         for number, (name, one, own) in enumerate(zip(names, known, facts, strict=True), 1)
     ]
     page = _environment().get_template("report.html.jinja")
@@ -105,9 +104,13 @@ def describe(run: Run) -> str:
 
 
 def names_of(runs: list[Run]) -> list[str]:
-    """The method of each run, and its folder where several have the same."""
-    times = Counter(run.method for run in runs)
-    return [run.method if times[run.method] == 1 else f"{run.method} in {run.folder}" for run in runs]
+    """What tells the runs apart: their methods, else the names of their folders, else where these are."""
+    candidates: tuple[list[str], ...] = (
+        [run.method for run in runs],
+        [run.folder.resolve().name for run in runs],
+        [str(run.folder) for run in runs],
+    )
+    return next(names for names in candidates if len(set(names)) == len(runs) or names is candidates[-1])
 
 
 def facts_of(known: Known) -> dict[str, str]:
@@ -115,31 +118,34 @@ def facts_of(known: Known) -> dict[str, str]:
     run, resolved = known.run, known.run.record["resolved"]
     data, model, optimization = run.experiment.data, run.experiment.model, run.experiment.optimization
     shape = " x ".join(map(str, resolved["input_shape"]))
-    seeds = run.experiment.seeds
-    first, last = run.experiment.first_seed, run.experiment.first_seed + seeds - 1
-    done = len(run.history)
+    classes, examples = resolved["num_classes"], resolved["train_examples"]
     hyperparameters = [
         f"{key} = {value}" for own in run.record["hyperparameters"].values() for key, value in own.items()
     ]
-    packages = [f"{name} {run.provenance[name]}" for name in ("jax", "flax", "optax") if name in run.provenance]
-    network = [model.model, *([f"width {model.width}"] if model.model in ("mlp", "cnn") else [])]
-    network += [f"{norm_of(model)} norm"] if norm_of(model) != "none" else []
+    network = [
+        model.model,
+        *([f"width {model.width}"] if model.model in ("mlp", "cnn") else []),
+        *([f"{norm_of(model)} norm"] if norm_of(model) != "none" else []),
+        model.precision,
+    ]
+    rate = f"learning rate {optimization.learning_rate:g} ({optimization.learning_rate_schedule})"
+    seeds, epochs = train.seeds_of(run.experiment), len(run.history)
+    made = run.provenance
+    packages = [f"{name} {made[name]}" for name in ("jax", "flax", "optax") if name in made]
     facts = {
-        "Data set": f"{data.dataset}, {resolved['num_classes']} classes, {resolved['train_examples']} training "
-        f"examples of {shape}",
+        "Data set": f"{data.dataset}, {classes} classes, {examples} training examples of {shape}",
         "Noise": noise_of(run),
         "Wrong labels": realised_rate(known),
+        "Held out": f"{data.validation_fraction:.0%} for validation" if data.validation_fraction else "",
         "Method": run.method,
         "Hyper-parameters": ", ".join(hyperparameters),
-        "Model": ", ".join([*network, model.precision]),
-        "Optimizer": f"{optimization.optimizer}, learning rate {optimization.learning_rate:g} "
-        f"({optimization.learning_rate_schedule}), batches of {optimization.batch_size}",
+        "Model": ", ".join(network),
+        "Optimizer": f"{optimization.optimizer}, {rate}, batches of {optimization.batch_size}",
         "Augmentation": ", ".join(run.experiment.augmentation.augment),
-        "Validation": f"{data.validation_fraction:.0%} of the given labels" if data.validation_fraction else "",
-        "Epochs": str(done) if done == optimization.epochs else f"{done} of {optimization.epochs}",
-        "Seeds": str(first) if seeds == 1 else f"{seeds}: {first} to {last}",
-        "Code": f"{run.provenance.get('commit', 'unknown')}; {', '.join(packages)}",
-        "Computed on": run.provenance.get("device", "unknown"),
+        "Epochs": str(epochs) if epochs == optimization.epochs else f"{epochs} of {optimization.epochs}",
+        "Seeds": f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0]),
+        "Code": ", ".join([made.get("commit", "unknown"), *packages]),
+        "Computed on": ", ".join(made[name] for name in ("machine", "device") if name in made),
         "Trained": trained_on(run),
     }
     return {key: value for key, value in facts.items() if value}
@@ -158,7 +164,7 @@ def realised_rate(known: Known) -> str:
     noise = (known.run.summary or {}).get("realised_noise")
     rate = noise["rate"] if noise else None if known.data is None else known.data.rate
     if rate is None:
-        return "how many is unknown"
+        return "unknown, for want of true labels"
     return f"{compare.percent(metrics.spread(np.asarray(rate, float)))} %"
 
 
@@ -223,7 +229,9 @@ def section(anchor: str, name: str, known: Known, examples: int) -> dict[str, An
         "memorised": last(run, "memorised"),
         "drawings": drawings(anchor, known),
         "by": predictions.by if predictions else None,
-        "test": confusion(predictions.test, classes) if predictions and predictions.test is not None else None,
+        "test": confusion(predictions.test, classes)
+        if predictions and predictions.test is not None
+        else None,
         "given": confusion(predictions.given, classes) if predictions else None,
         "recall": recall(known, classes),
         "many_classes": len(classes) > _TABLE_CLASSES,
@@ -269,21 +277,23 @@ def drawings(anchor: str, known: Known) -> dict[str, list[plots.Drawing]]:
     }
 
 
-def confusion(pairs: NDArray[np.integer], classes: list[str]) -> dict[str, Any]:
-    """A matrix of counts as shares of its rows, for a table or a picture, and its largest entries elsewhere."""
-    totals = pairs.sum(axis=1, keepdims=True)
-    shares = pairs / np.maximum(totals, 1)
-    off_diagonal = np.where(np.eye(len(classes), dtype=bool), 0, shares)
-    largest = np.argsort(-off_diagonal, axis=None, kind="stable")[:_TABLE_CLASSES]
+def confusion(pairs: NDArray[np.integer] | None, classes: list[str]) -> dict[str, Any] | None:
+    """Counts as shares of their rows: in a table or, of many classes, a picture and the largest of them."""
+    if pairs is None:
+        return None
+    shares = pairs / np.maximum(pairs.sum(axis=1, keepdims=True), 1)
+    wrong = np.where(np.eye(len(classes), dtype=bool), 0, shares)
+    largest = np.argsort(-wrong, axis=None, kind="stable")[:_TABLE_CLASSES]
+    readable = len(classes) <= _TABLE_CLASSES
     return {
         "classes": classes,
         "long_names": max(map(len, classes)) > 3,
-        "rows": list(zip(classes, shares.tolist(), strict=True)) if len(classes) <= _TABLE_CLASSES else None,
-        "picture": None if len(classes) <= _TABLE_CLASSES else data_uri(Image.fromarray(np.uint8(255 * (1 - shares))), "png"),
+        "rows": list(zip(classes, shares.tolist(), strict=True)) if readable else None,
+        "picture": None if readable else data_uri(Image.fromarray(np.uint8(255 * (1 - shares))), "png"),
         "largest": [
-            (classes[i // len(classes)], classes[i % len(classes)], off_diagonal.flat[i])
+            (classes[i // len(classes)], classes[i % len(classes)], wrong.flat[i])
             for i in largest
-            if off_diagonal.flat[i] > 0
+            if wrong.flat[i] > 0
         ],
         "agreement": np.trace(pairs) / max(pairs.sum(), 1),
     }
@@ -314,7 +324,7 @@ def suspects(known: Known, classes: list[str], examples: int) -> dict[str, Any]:
     pictures: list[str | None] = [None] * len(shown)
     clean = None if known.data is None else known.data.clean
     if known.data is not None and shown and shows_images(known.data):
-        images, indices = known.data.dataset.train_images, np.array([row.index for row in shown])
+        images, indices = known.data.dataset.train_images, np.array([row.example for row in shown])
         read = images.read(indices) if isinstance(images, Stream) else images[indices]
         pictures = [picture(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in as_bytes(read)]
     return {
@@ -322,19 +332,19 @@ def suspects(known: Known, classes: list[str], examples: int) -> dict[str, Any]:
         "likely": sum(row.probability > 0.5 for row in rows),
         "shown": [
             {
-                "index": row.index,
+                "index": row.example,
                 "given": classes[row.given],
                 "suggested": classes[row.suggested],
                 "probability": row.probability,
                 "file": row.file,
                 "picture": image,
-                "true": None if clean is None else classes[clean[row.index]],
-                "wrong": clean is not None and bool(clean[row.index] != row.given),
+                "true": None if clean is None else classes[clean[row.example]],
+                "wrong": clean is not None and bool(clean[row.example] != row.given),
             }
             for row, image in zip(shown, pictures, strict=True)
         ],
         "clean_known": clean is not None,
-        "wrong": 0 if clean is None else sum(bool(clean[row.index] != row.given) for row in shown),
+        "wrong": 0 if clean is None else sum(bool(clean[row.example] != row.given) for row in shown),
         "images": known.data is not None and shows_images(known.data),
         "loaded": known.data is not None,
     }
@@ -351,7 +361,7 @@ def as_bytes(images: NDArray) -> NDArray[np.uint8]:
     if images.dtype == np.uint8:
         return images
     low, high = float(images.min()), float(images.max())
-    return np.uint8(np.round(255 * (images - low) / (high - low or 1)))
+    return np.round(255 * (images - low) / (high - low or 1)).astype(np.uint8)
 
 
 def picture(image: NDArray[np.uint8]) -> str:
