@@ -277,31 +277,55 @@ def test_without_a_run(capsys):
     assert "expected at least one RUN" in capsys.readouterr().err
 
 
-def test_a_trained_run_with_all_its_sections(tmp_path, tiny_npz):
-    folder = tmp_path / "run"
-    flags = ["--epochs", "2", "--batch-size", "8", "--width", "16", "--seeds", "2", "--group-statistics"]
-    method = "ogc:queue_size=32,update_every=2"
-    data = ["--dataset", f"npz:{tiny_npz}", "--run-dir", str(folder)]
-    assert main(["train", *data, *flags, "--method", method]) == 0
-    assert main(["report", str(folder)]) == 0
-    page = page_of(folder / "report.html")
-    for heading in ("Clipping threshold and mixture", "Groups of gradient components", "Confusions"):
-        assert heading in page.text
-    assert len(page.all("svg")) == 3 + 4 + 2
+def test_the_method_has_drawings_of_its_own(audited):
+    epoch = {
+        **{f"mixture_{name}": [[0.1, 2.0]] * 2 for name in ("means", "variances", "weights")},
+        **{"probability_threshold": [0.1, 0.2], "tau": [10.0, 5.0]},
+        **{f"{kind}_{group}": [0.25, 0.75] for kind in ("group", "fitting_ratio") for group in "abc"},
+    }
+    run = findings.read(audited)
+    run = run._replace(history=[measured | epoch for measured in run.history])
+    queue = np.linspace(0, 4, 16).reshape(2, 8), np.ones((2, 8), bool), 2
+    predictions = findings.Predictions("", None, np.eye(3, dtype=int), queue)
+    drawn = report.drawings("x", report.Known(run, None, predictions, []))
+    words = {
+        heading: [Page(own.element).all("svg")[0]["aria-label"] for own in drawn[heading]]
+        for heading in drawn
+    }
+    assert words["Clipping threshold and mixture"] == [
+        "probability below which is clipped over 3 epochs: threshold from 0.15 to 0.15",
+        "largest slope left, tau over 3 epochs: tau from 7.5 to 7.5",
+        "mean loss of the two components over 3 epochs: clean from 0.1 to 0.1; noisy from 2 to 2",
+        "latest losses of the first seed: density of clean, weight 0.10, noisy, weight 2.00",
+    ]
+    assert words["Groups of gradient components"][0].startswith(
+        "share of the components over 3 epochs: A, r > 1"
+    )
+    assert len(words["Groups of gradient components"]) == 2
 
+
+def test_confusions_are_those_of_the_trained_model(tmp_path, tiny_npz):
+    folder = tmp_path / "run"
+    flags = ["--epochs", "1", "--batch-size", "8", "--width", "16", "--seeds", "2"]
+    assert main(["train", "--dataset", f"npz:{tiny_npz}", "--run-dir", str(folder), *flags]) == 0
+    assert main(["report", str(folder)]) == 0
     run = findings.read(folder)
-    found = findings.load_data(run, QUIET)
-    predictions = findings.predict(run, found, QUIET)
+    data = findings.load_data(run, QUIET)
+    shown = page_of(folder / "report.html").text
     model = trained.restore(folder)
-    for images, labels, counted in (
-        (found.dataset.test_images, [found.dataset.test_labels] * 2, predictions.test),
-        (found.dataset.train_images, found.given, predictions.given),
-    ):
-        chosen = trained.probabilities(model, images).argmax(-1)
-        expected = sklearn.metrics.confusion_matrix(np.ravel(labels), chosen.ravel(), labels=range(3))
-        np.testing.assert_array_equal(counted, expected)
-    right = 100 * run.summary["last"]["mean"]
-    assert f"Test data, {right:.1f} % right" in page.text
+    chosen, on_test = (
+        trained.probabilities(model, images).argmax(-1)
+        for images in (data.dataset.train_images, data.dataset.test_images)
+    )
+    given = sklearn.metrics.confusion_matrix(data.given.ravel(), chosen.ravel(), normalize="true")
+    right = sklearn.metrics.confusion_matrix(
+        [*data.dataset.test_labels] * 2, on_test.ravel(), normalize="true"
+    )
+    for row_name, expected in (("true class", right), ("given label", given)):
+        table = shown.partition(f"{row_name} 0 1 2 ")[2].split()
+        rows = [[f"{100 * share:.0f}" for share in row] for row in expected]
+        assert [table[i + 1 : i + 4] for i in (0, 4, 8)] == rows
+    assert f"Test data, {100 * run.summary['last']['mean']:.1f} % right" in shown
 
 
 def test_many_classes_are_a_picture_and_the_largest_confusions():
