@@ -131,6 +131,8 @@ def facts_of(known: Known) -> dict[str, str]:
     rate = f"learning rate {optimization.learning_rate:g} ({optimization.learning_rate_schedule})"
     seeds, epochs = train.seeds_of(run.experiment), len(run.history)
     made = run.provenance
+    # As "cpu cpu", its platform and its kind.
+    device = made.get("device", "").split()
     packages = [f"{name} {made[name]}" for name in ("jax", "flax", "optax") if name in made]
     facts = {
         "Data set": f"{data.dataset}, {classes} classes, {examples} training examples of {shape}",
@@ -145,7 +147,7 @@ def facts_of(known: Known) -> dict[str, str]:
         "Epochs": str(epochs) if epochs == optimization.epochs else f"{epochs} of {optimization.epochs}",
         "Seeds": f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0]),
         "Code": ", ".join([made.get("commit", "unknown"), *packages]),
-        "Computed on": ", ".join(made[name] for name in ("machine", "device") if name in made),
+        "Computed on": ", ".join([made.get("machine", "unknown"), *dict.fromkeys(device)]),
         "Trained": trained_on(run),
     }
     return {key: value for key, value in facts.items() if value}
