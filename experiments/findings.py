@@ -103,9 +103,8 @@ def read(folder: Path) -> Run:
         raise UserError(f"{path}: expected the configuration of a run ({error})") from error
     history, remarks = read_history(folder / "metrics.jsonl")
     epochs = experiment.optimization.epochs
-    if (folder / "summary.json").exists():
-        summary = run_folder.read_json(folder / "summary.json")
-    else:
+    summary = read_summary(folder / "summary.json") if (folder / "summary.json").exists() else None
+    if summary is None:
         remarks.insert(0, f"This run is not finished: {len(history)} of {epochs} epochs are done.")
         seeds = list(train.seeds_of(experiment))
         summary = {**metrics.summarize(history), "seeds": seeds, "config": record} if history else None
@@ -124,6 +123,17 @@ def read(folder: Path) -> Run:
     )
 
 
+def read_summary(path: Path) -> dict[str, Any]:
+    """What a finished run says of its results."""
+    summary = run_folder.read_json(path)
+    if (
+        isinstance(summary, dict)
+        and {"metric", "seeds", "last", "last_10_mean", "best_epoch"} <= summary.keys()
+    ):
+        return summary
+    raise UserError(f"{path}: expected the results of a run; `train` writes the file anew once it is deleted")
+
+
 def read_history(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The epochs in metrics.jsonl, and a remark if a last line was left out that a kill had cut off."""
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
@@ -131,8 +141,8 @@ def read_history(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     for number, line in enumerate(lines, 1):
         try:
             epoch = json.loads(line)
-            metrics.headline(epoch)
-        except (ValueError, TypeError, StopIteration):
+            epoch["train_loss"], metrics.headline(epoch)
+        except (ValueError, TypeError, KeyError, StopIteration):
             if number == len(lines):
                 return history, ["The last line of metrics.jsonl is incomplete and was left out."]
             raise UserError(

@@ -238,6 +238,8 @@ def test_several_runs_are_compared(tmp_path, tiny_npz, monkeypatch):
         ),
         ("config.json", '{"config": {"comparison": {}}}', "no run has begun yet"),
         ("metrics.jsonl", "not\nJSON\n", "metrics.jsonl: line 1 is damaged"),
+        ("metrics.jsonl", '{"test_accuracy": [1]}\n{}\n', "metrics.jsonl: line 1 is damaged"),
+        ("summary.json", "{}", "summary.json: expected the results of a run"),
         ("audit.json", '{"estimated_noise_rate": 0.2}', "expected an estimated_noise_rate with rate, low"),
         ("labels.csv", "a,b\n1,2\n", "labels.csv: row 1 has no column 'rank'"),
         ("labels.csv", LABELS + "4,one,0,1,0.1,,,\n", "labels.csv: row 5 has index 'one'"),
