@@ -30,6 +30,7 @@ from experiments.errors import Stopped, UserError
 from experiments.predict import predict
 from experiments.presets import page
 from experiments.progress import Progress
+from experiments.report import report
 from experiments.train import train
 
 Command = (
@@ -37,6 +38,7 @@ Command = (
     | Annotated[config.Compare, subcommand("compare")]
     | Annotated[config.Matrix, subcommand("matrix")]
     | Annotated[config.Predict, subcommand("predict")]
+    | Annotated[config.Report, subcommand("report")]
     | Annotated[config.Prepare, subcommand("prepare")]
     | Annotated[config.Bench, subcommand("bench")]
     | Annotated[config.Regression, subcommand("regression")]
@@ -139,6 +141,8 @@ def run(command: Command, console: Console) -> None:
             matrix.measure(command, console)
         case config.Predict(run_dir, data, output):
             predict(run_dir, data, output, progress)
+        case config.Report(folders, output, examples):
+            report(folders, output, examples, progress)
         case config.Prepare(name, data_dir):
             tfds_sets.prepare(name.removeprefix("tfds:"), data_dir, progress)
         case config.Bench(what, blocks, output):

@@ -247,6 +247,18 @@ class Predict:
 
 
 @dataclasses.dataclass(frozen=True)
+class Report:
+    """Make one HTML page of runs: numbers, curves, confusions, and the labels that an audit suspects."""
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...")]
+    """Folders of `train`, finished or not, or of `compare`, which stand for all runs in them."""
+    output: Path | None = None
+    """FILE.html; report.html in RUN, or in the current folder if there are several RUNs."""
+    examples: int = 60
+    """How many of the most suspicious training examples to show of each run, after an `audit` of it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Prepare:
     """Download a TensorFlow data set and write it so that training reads it without TensorFlow."""
 
@@ -389,6 +401,14 @@ def check_output(output: Path | None, flag: str = "--output") -> None:
     """Raises UserError if a file cannot be written there."""
     if output is not None and not output.parent.is_dir():
         raise UserError(f"{flag} {output}: the folder {output.parent} does not exist")
+
+
+def check_report(output: Path, examples: int) -> None:
+    """Raises UserError if the page cannot be written there, or for a negative number of examples."""
+    _in_range("--examples", examples, 0, float("inf"))
+    check_output(output)
+    if output.suffix != ".html":
+        raise UserError(f"--output {output}: expected a name that ends in .html")
 
 
 def check_figure(figure: Path | None) -> None:

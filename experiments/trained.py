@@ -9,7 +9,8 @@ import numpy as np
 
 from experiments import checkpoint, config, run_folder
 from experiments.config import Experiment
-from experiments.data.dataset import Images
+from experiments.data import stream
+from experiments.data.dataset import Images, Stream
 from experiments.errors import UserError
 from experiments.steps import Inputs, Parts, TrainState, compile_evaluation
 from experiments.train import assemble, initial_run
@@ -71,8 +72,10 @@ def restore(run_dir: Path) -> Trained:
     )
 
 
-def probabilities(trained: Trained, images: Images) -> np.ndarray:
+def probabilities(trained: Trained, images: Images | Stream) -> np.ndarray:
     """Of each class for each image, `[seeds, n, C]`; their mean over seeds is what a run predicts."""
     evaluate = compile_evaluation(trained.parts, trained.experiment.seeds)
-    logits = evaluate(trained.params, trained.statistics, trained.inputs, images)
-    return np.asarray(jax.nn.softmax(logits))
+    logits = [
+        evaluate(trained.params, trained.statistics, trained.inputs, chunk) for chunk in stream.chunks(images)
+    ]
+    return np.asarray(jax.nn.softmax(np.concatenate(logits, axis=1)))
