@@ -1,4 +1,4 @@
-"""Turns the formulas of the pages, and of the docstrings in them, into MathML while the site is built."""
+"""Called by MkDocs with each page: formulas become MathML here, so that no script has to be loaded."""
 
 import html
 import re
@@ -9,20 +9,23 @@ from mkdocs.exceptions import PluginError
 # What pymdownx.arithmatex makes of $...$ and $$...$$.
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
-# LaTeX that the converter leaves as it is.
-_UNKNOWN = {r"\_": "_", r"\arg\max": r"\operatorname{arg\,max}"}
+# LaTeX that the converter does not know, in words that it does.
+_REWORDED = {r"\_": "_", r"\arg\max": r"\operatorname{arg\,max}"}
+
+_CELL = re.compile(r"<td[^>]*><code>.*?</code>")
 
 
 def on_page_content(content: str, **_) -> str:
-    """Called by MkDocs with the HTML of a page."""
+    """The HTML of a page, with MathML, and with places in table cells where long names may break."""
     content = _INLINE.sub(lambda found: mathml(found[1], "inline"), content)
-    return _BLOCK.sub(lambda found: mathml(found[1], "block"), content)
+    content = _BLOCK.sub(lambda found: mathml(found[1], "block"), content)
+    return _CELL.sub(lambda found: found[0].replace(",", ",<wbr>"), content)
 
 
 def mathml(escaped: str, display: str) -> str:
     """A formula in LaTeX, as it stands in HTML, as MathML."""
     latex = html.unescape(escaped)
-    for unknown, known in _UNKNOWN.items():
+    for unknown, known in _REWORDED.items():
         latex = latex.replace(unknown, known)
     formula = converter.convert(latex, display=display)
     if "\\" in formula:
