@@ -40,7 +40,7 @@ def test_the_code_of_a_page_runs(page):
 
 
 def test_the_commands_of_the_pages_exist():
-    text = "\n".join(block for page in PAGES for block in blocks(page, "console")).replace("\\\n", "")
+    text = "\n".join(block for page in PAGES for block in blocks(page, "sh")).replace("\\\n", "")
     commands = set(re.findall(r"^python -m experiments (.*?)$", text, flags=re.MULTILINE))
     assert len(commands) > 20
     for command in commands:
