@@ -22,13 +22,23 @@ PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.r
 IN_PROGRESS = ("audit", "report", "matrix")
 
 
+# Three trainings each, in frameworks that tests/sharpness/test_frameworks.py runs a step of anyway.
+LONG = ("start/equinox.md", "start/linen.md", "start/nnx.md")
+
+
 def blocks(page, language):
     """The fenced blocks of a language, which may be indented as in a tab."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", PAGES[page], flags=re.DOTALL | re.MULTILINE)
     return [textwrap.dedent(code) for _, code in found]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def pages_with_code():
+    for page in PAGES:
+        if blocks(page, "python"):
+            yield pytest.param(page, marks=[pytest.mark.slow] if page in LONG else [])
+
+
+@pytest.mark.parametrize("page", pages_with_code())
 def test_the_code_of_a_page_runs(page):
     namespace = {}
     # As on a reader's machine, where bias vectors broadcast.
