@@ -32,13 +32,14 @@ def blocks(page, language):
     return [textwrap.dedent(code) for _, code in found]
 
 
-def pages_with_code():
-    for page in PAGES:
-        if blocks(page, "python"):
-            yield pytest.param(page, marks=[pytest.mark.slow] if page in LONG else [])
+CODE = [
+    pytest.param(page, marks=[pytest.mark.slow] if page in LONG else [])
+    for page in PAGES
+    if blocks(page, "python")
+]
 
 
-@pytest.mark.parametrize("page", pages_with_code())
+@pytest.mark.parametrize("page", CODE)
 def test_the_code_of_a_page_runs(page):
     namespace = {}
     # As on a reader's machine, where bias vectors broadcast.
