@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit slow results format clean
+.PHONY: help demo test lint types unit slow docs results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
 
 slow: $(VENV)/installed      ## the tests that take minutes each
 	$(RUN) -m pytest -m slow
+
+docs: $(VENV)/installed      ## the pages of documentation, in site/
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 CELLS := none symmetric-0.2 symmetric-0.4 symmetric-0.6 pair-0.3
 # As the published OGC was run on digits, whose ring and period were scaled to the small data set.
@@ -92,4 +95,4 @@ format: $(VENV)/installed    ## rewrite the code in the house style
 	$(RUN) -m ruff format .
 
 clean:                       ## remove the environment, caches and runs
-	rm -rf $(VENV) runs build dist .pytest_cache .jax_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build dist site .pytest_cache .jax_cache .mypy_cache .ruff_cache .hypothesis

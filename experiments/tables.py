@@ -268,14 +268,14 @@ deviation over seeds {seeds[0]} to {seeds[-1]}, which change noise, initialisati
 code version); `python -m experiments tables` makes this page and the README's table from them.
 Here: jax {provenance["jax"]}, {provenance["machine"]}.
 
-{accuracies(results, any_result["methods"])}
+{_section("accuracies", accuracies(results, any_result["methods"]))}
 The dynamics-aware loss, symmetric cross-entropy and logit bias, with their baselines measured again:
 
-{accuracies(more, MORE_METHODS, MORE_CELLS)}
+{_section("more", accuracies(more, MORE_METHODS, MORE_CELLS))}
 All other losses, with their defaults, in measurements of their own. The learning rate is 0.1 for all:
 `nce_rce` and `nce_agce`, whose slopes are ten times as steep, were published with 0.01 and fail here.
 
-{accuracies(others, other_methods, OTHER_CELLS)}
+{_section("others", accuracies(others, other_methods, OTHER_CELLS))}
 The dynamics-aware loss leaves open how its q should grow; differences in points, paired by seed, with 95 %
 intervals:
 
@@ -286,7 +286,7 @@ intervals:
 (`python -m experiments many-classes`; the picture is docs/many-classes.png). The bias comes from the number
 of classes alone; none is needed below seven.
 
-{many_classes(many)}
+{_section("many_classes", many_classes(many))}
 ## Against the papers' published code
 
 `published.json` holds the accuracies of the published PyTorch code under the same protocol (its field
@@ -304,20 +304,20 @@ PyTorch on {len(check["seeds"])} seeds (symmetric 40 %), the files `*-30-seeds.j
 Optimized gradient clipping with a queue of 1024, fitted every 8 steps, less partially Huberised
 cross-entropy with each tau: points of accuracy, paired by seed, with 95 % intervals.
 
-{against_fixed_thresholds(results)}
+{_section("fixed_thresholds", against_fixed_thresholds(results))}
 ## A second gradient
 
 Cross-entropy without the norm clip, SAM and SANER with rho 0.1, Group B scaled to 0.5 over 25 epochs;
 differences in points, paired by seed, with 95 % intervals.
 
-{second_gradients()}
+{_section("second_gradients", second_gradients())}
 ## The two modes of the threshold's search
 
 Seeds {mode_seeds[0]} to {mode_seeds[-1]}, which played no part in designing `default`; differences paired,
 with 95 % intervals. With the small bounds that Adam's learning rates make, the published threshold runs to 1,
 where focal's slope is 0.
 
-{modes()}
+{_section("modes", modes())}
 ## Regression with wrong targets
 
 The statistic `gradient_norm` on {regression_result["what"]}; mean and standard deviation over seeds
@@ -346,7 +346,7 @@ The first 5,000 training images of CIFAR-10 with the `worst` labels of CIFAR-10N
 
 The small CNN, {cnn["epochs"]} epochs:
 
-{_markdown(rows)}
+{_section("cnn", _markdown(rows))}
 ResNet-18 after {resnet["epochs"]} epochs on the CPU, killed and started again: {percent(resnet["last"])}.
 
 With the images as an npz file (arrays as in the README) and the labels as another (`clean` among them):
@@ -364,3 +364,8 @@ python -m experiments train {examples} \\
 
 def _markdown(rows: list[list[str]]) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def _section(name: str, table: str) -> str:
+    """A table between marks by which the pages under docs/ include it."""
+    return f"<!-- --8<-- [start:{name}] -->\n{table}<!-- --8<-- [end:{name}] -->\n"

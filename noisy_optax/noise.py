@@ -39,16 +39,18 @@ _CIFAR100_SUPERCLASSES = (
     (41, 69, 81, 85, 89),
 )
 
-# Class maps for `asymmetric`. CIFAR-10: truck to automobile, bird to airplane, deer to horse, cat to dog and
-# back; the other five stay. CIFAR-100: to the next class of the superclass, in a circle, or of all classes.
 CIFAR10_MAP = (0, 1, 0, 5, 7, 3, 6, 7, 8, 1)
+"""For `asymmetric`: truck to automobile, bird to airplane, deer to horse, cat to dog and back; the other five
+stay."""
 CIFAR100_SUPERCLASS_MAP = tuple(
     following
     for _, following in sorted(
         (members[i], members[(i + 1) % 5]) for members in _CIFAR100_SUPERCLASSES for i in range(5)
     )
 )
+"""For `asymmetric`: to the next class of the superclass, in a circle."""
 CIFAR100_NEXT_MAP = (*range(1, 100), 0)
+"""For `asymmetric`: to the next of all classes, in a circle."""
 
 
 class NoisyLabels(NamedTuple):

@@ -13,7 +13,9 @@ from noisy_optax.losses import _label
 from noisy_optax.losses._robust_loss import Loss, RobustLoss
 
 MEAN_ABSOLUTE_ERROR_TARGET = 0.146
+"""The label's mean probability to start from that is behind the published bias of mean absolute error."""
 BOUNDED_CROSS_ENTROPY_TARGET = 0.10
+"""The same for the published bias of the bounded cross-entropy, see `logit_bias`."""
 
 
 @overload

@@ -1,0 +1,40 @@
+"""Called by MkDocs with each page: formulas become MathML here, so that no script has to be loaded."""
+
+import html
+import re
+
+from latex2mathml import converter
+from mkdocs.exceptions import PluginError
+
+# What pymdownx.arithmatex makes of $...$ and $$...$$.
+_INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
+_BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
+# LaTeX that the converter does not know, in LaTeX that it does, and a space that it would leave out.
+_REWORDED = (
+    (re.compile(r"\\_"), "_"),
+    (re.compile(r"\\arg\\max"), r"\\text{arg max}\\,"),
+    (re.compile(r"\\log(?=\s*\\?[a-zA-Z])(?!\s*\\left)"), r"\\log\\,"),
+)
+
+_CELL = re.compile(r"<td[^>]*><code>.*?</code>")
+
+
+def on_page_content(content: str, **_) -> str:
+    """The HTML of a page, with MathML, and with places in table cells where long names may break."""
+    content = _INLINE.sub(lambda found: mathml(found[1], "inline"), content)
+    content = _BLOCK.sub(lambda found: mathml(found[1], "block"), content)
+    if "arithmatex" in content:
+        raise PluginError("a formula was not understood")
+    return _CELL.sub(lambda found: found[0].replace(",", ",<wbr>"), content)
+
+
+def mathml(escaped: str, display: str) -> str:
+    """A formula in LaTeX, as it stands in HTML, as MathML."""
+    latex = html.unescape(escaped)
+    for pattern, known in _REWORDED:
+        latex = pattern.sub(known, latex)
+    formula = converter.convert(latex, display=display)
+    if "\\" in formula:
+        raise PluginError(f"latex2mathml does not know all of {latex}")
+    # As names, not operators, which have wide space around them.
+    return re.sub("<mo>(max|min)</mo>", r"<mi>\1</mi>", formula)
