@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments import metrics, run_folder
+from experiments.claims import report
 from experiments.compare import percent
 from experiments.errors import UserError
 
@@ -92,6 +93,7 @@ def write() -> list[Path]:
         README: readme(README.read_text()),
         RESULTS / "README.md": results_page(),
         CIFAR10N / "README.md": cifar10n_page(),
+        report.RESULTS / "README.md": report.page(),
     }
     for path, text in pages.items():
         path.write_text(text)
@@ -203,17 +205,6 @@ def dal_curves(results: Iterable[dict[str, Any]]) -> str:
     return _markdown(rows)
 
 
-def many_classes(measured: dict[str, Any]) -> str:
-    """Accuracy by number of classes."""
-    accuracies = measured["accuracies"]
-    rows = [["loss", *(f"{n} classes" for n in accuracies)], ["---"] + ["---:"] * len(accuracies)]
-    for name in next(iter(accuracies.values())):
-        rows.append([name, *(percent(own[name]) for own in accuracies.values())])
-    biases = measured["logit_bias"]
-    rows.append(["logit bias", *(f"{max(biases[n], 0.0):.3f}" for n in accuracies)])
-    return _markdown(rows)
-
-
 def regression() -> str:
     """Errors on clean test targets, by share of wrong training targets."""
     errors = run_folder.read_json(RESULTS.parent / "regression.json")["errors"]
@@ -248,7 +239,6 @@ def results_page() -> str:
     more = {file: _read(f"more-{file}") for file in MORE_CELLS.values()}
     others = {file: _read(f"others-{file}") for file in OTHER_CELLS.values()}
     other_methods = next(iter(others.values()))["methods"]
-    many = run_folder.read_json(RESULTS.parent / "many_classes.json")
     more_seeds = {
         **_read("symmetric-0.4-30-seeds")["methods"],
         **{
@@ -280,13 +270,6 @@ The dynamics-aware loss leaves open how its q should grow; differences in points
 intervals:
 
 {dal_curves(others.values())}
-## Many classes
-
-{many["what"]}; percent, mean and standard deviation over seeds {many["seeds"][0]} to {many["seeds"][-1]}
-(`python -m experiments many-classes`; the picture is docs/many-classes.png). The bias comes from the number
-of classes alone; none is needed below seven.
-
-{many_classes(many)}
 ## Against the papers' published code
 
 `published.json` holds the accuracies of the published PyTorch code under the same protocol (its field
