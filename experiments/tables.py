@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments import metrics, run_folder
 from experiments.claims import report
+from experiments.claims.report import markdown
 from experiments.compare import percent
 from experiments.errors import UserError
 
@@ -127,7 +128,7 @@ def accuracies(
     for method in methods:
         spreads = (results[file]["methods"][method]["last_10_mean"] for file in cells.values())
         rows.append([f"`{method}`", *map(percent, spreads)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def against_published(published: dict[str, Any]) -> str:
@@ -146,7 +147,7 @@ def against_published(published: dict[str, Any]) -> str:
                 rows.append(
                     [heading, f"`{method}`", percent(ours), f"{mean:.2f} ± {sd:.2f}", f"{least:.2f}", level]
                 )
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def second_gradients() -> str:
@@ -159,7 +160,7 @@ def second_gradients() -> str:
     for first, second in (("SAM", "SGD"), ("SANER", "SAM")):
         differences = [_difference(result, named[first], named[second]) for result in results]
         rows.append([f"{first} - {second}", *differences])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def against_fixed_thresholds(results: dict[str, dict[str, Any]]) -> str:
@@ -171,7 +172,7 @@ def against_fixed_thresholds(results: dict[str, dict[str, Any]]) -> str:
         for tau, phuber in taus.items():
             differences = [_difference(results[file], ogc, phuber) for file in cells.values()]
             rows.append([f"{label} - tau = {tau}", *differences])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def modes() -> str:
@@ -188,7 +189,7 @@ def modes() -> str:
             rows.append(
                 [f"{optimizer}, {base}, difference", *(_difference(r, default, published) for r in results)]
             )
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _difference(result: dict[str, Any], first: str, second: str) -> str:
@@ -202,7 +203,7 @@ def dal_curves(results: Iterable[dict[str, Any]]) -> str:
     """The dynamics-aware loss with a q that grows along a cosine, less the published straight line."""
     rows = [["DAL", *OTHER_CELLS], ["---"] + ["---:"] * len(OTHER_CELLS)]
     rows.append(["cosine - linear", *(_difference(r, "dal:curve=cosine", "dal") for r in results)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def regression() -> str:
@@ -212,7 +213,7 @@ def regression() -> str:
     for name in next(iter(errors.values())):
         spreads = [of_rate[name] for of_rate in errors.values()]
         rows.append([name, *(f"{spread['mean']:.3f} ± {spread['sd']:.3f}" for spread in spreads)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def against_pytorch(ours: dict[str, Any], check: dict[str, Any]) -> str:
@@ -221,7 +222,7 @@ def against_pytorch(ours: dict[str, Any], check: dict[str, Any]) -> str:
     for method, accuracies in check["last_10_mean"].items():
         theirs = metrics.spread(np.asarray(accuracies))
         rows.append([f"`{method}`", percent(ours[method]["last_10_mean"]), percent(theirs)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def level_from(mean: float, sd: float, n: int, our_sd: float, our_n: int) -> float:
@@ -329,7 +330,7 @@ The first 5,000 training images of CIFAR-10 with the `worst` labels of CIFAR-10N
 
 The small CNN, {cnn["epochs"]} epochs:
 
-{_markdown(rows)}
+{markdown(rows)}
 ResNet-18 after {resnet["epochs"]} epochs on the CPU, killed and started again: {percent(resnet["last"])}.
 
 With the images as an npz file (arrays as in the README) and the labels as another (`clean` among them):
@@ -343,7 +344,3 @@ python -m experiments train {examples} \\
   --model resnet18 --epochs {resnet["epochs"]} --checkpoint-every 1
 ```
 """
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    return "".join("| " + " | ".join(row) + " |\n" for row in rows)

@@ -27,7 +27,7 @@ AS_FAST, NO_DROP = 2.0, 2.0
 # Early is when a run first reaches this share of the best final accuracy that its seed saw under any loss.
 REACHED = 0.9
 
-NOISE_RATES, SEEDS, EPOCHS = (0.4, 0.6), 10, 100
+NOISE_RATES, SEEDS, EPOCHS = (0.4, 0.6), 5, 100
 Q_START, Q_END = 0.6, 1.5
 DAL, PLAIN = "DAL", "DAL without entropy"
 SMALL, MIDDLE, LARGE = "q 0.6", "q 1", "q 1.5"

@@ -53,8 +53,8 @@ def methods() -> dict[str, str]:
         return f"cross_entropy+saner:group_b_scale={scale},scale_epochs={WARM_UPS[warm_up]}"
 
     chosen = [
-        *((scale, warm_up) for warm_up in ("none", DEFAULT_WARM_UP) for scale in (*SCALES, NO_GROUP_B)),
-        *((DEFAULT_SCALE, warm_up) for warm_up in WARM_UPS if warm_up not in ("none", DEFAULT_WARM_UP)),
+        *((scale, DEFAULT_WARM_UP) for scale in (*SCALES, NO_GROUP_B)),
+        *((DEFAULT_SCALE, warm_up) for warm_up in WARM_UPS if warm_up != DEFAULT_WARM_UP),
     ]
     return {
         "SAM": "cross_entropy+sam",
