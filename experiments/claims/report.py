@@ -97,21 +97,18 @@ def details(findings: Iterable[Finding]) -> Table:
     for heading in ("part of the claim", "measured", "held"):
         printed.add_column(heading)
     for finding in findings:
-        printed.add_row(finding.statement, finding.measured, _yes_or_no(finding.held))
+        printed.add_row(finding.statement, finding.measured, "yes" if finding.held else "no")
     return printed
 
 
 def page() -> str:
     """The page beside the results: every claim, what was measured, and whether it held."""
-    measured = {name: run_folder.read_json(RESULTS / f"{name}.json") for name in CLAIMS}
+    files = {name: RESULTS / f"{name}.json" for name in CLAIMS}
+    measured = {name: run_folder.read_json(file) for name, file in files.items() if file.exists()}
     overview = [["claim", "paper", "verdict"], ["---"] * 3]
     for name, claim in CLAIMS.items():
-        findings = claim.findings(measured[name])
-        held = sum(finding.held for finding in findings)
-        overview.append(
-            [f"[{headline(claim)}](#{name})", claim.PAPER, f"{verdict(findings)} ({held} of {len(findings)})"]
-        )
-    sections = (section(name, claim, measured[name]) for name, claim in CLAIMS.items())
+        overview.append([f"[{headline(claim)}](#{name})", claim.PAPER, _in_short(claim, measured.get(name))])
+    sections = (section(name, CLAIMS[name], own) for name, own in measured.items())
     return f"""# The papers' claims
 
 Made small enough for two CPU cores, so that "held" means: held here. `python -m experiments claims` measures
@@ -123,11 +120,20 @@ the first measurement, those of `many_classes` after it.
 {"".join(sections)}"""
 
 
+def _in_short(claim: ModuleType, measured: dict[str, Any] | None) -> str:
+    if measured is None:
+        return "not measured yet"
+    findings = claim.findings(measured)
+    return f"{verdict(findings)} ({sum(finding.held for finding in findings)} of {len(findings)})"
+
+
 def section(name: str, claim: ModuleType, measured: dict[str, Any]) -> str:
     """A claim on the page."""
     findings = claim.findings(measured)
     parts = [["part of the claim", "measured", "held"], ["---"] * 3]
-    parts += [[finding.statement, finding.measured, _yes_or_no(finding.held)] for finding in findings]
+    parts += [
+        [finding.statement, finding.measured, "yes" if finding.held else "**no**"] for finding in findings
+    ]
     heading, *rows = claim.rows(measured)
     rule = ["---", *["---:"] * (len(heading) - 1)]
     picture = f"![{headline(claim)}]({name}.png)\n\n" if hasattr(claim, "picture") else ""
@@ -147,7 +153,3 @@ Measured: {measured["what"]}.
 def markdown(rows: list[list[str]]) -> str:
     """A table of Markdown."""
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
-
-
-def _yes_or_no(held: bool) -> str:
-    return "yes" if held else "**no**"

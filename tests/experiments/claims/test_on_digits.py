@@ -29,7 +29,7 @@ def test_the_curves_are_those_of_train(experiment, tmp_path, quiet):
 
 
 def test_a_loss_of_ones_own_is_trained_on(experiment):
-    constant = stateless(lambda logits, labels: 7.0 + 0.0 * logits[..., 0])
+    constant = stateless(lambda logits, labels, **_: 7.0 + 0.0 * logits[..., 0])
     curves = on_digits.curves(on_digits.prepare("cross_entropy", experiment, constant))
     np.testing.assert_array_equal(curves["train_loss"], np.full((3, 2), 7.0))
 
