@@ -82,11 +82,11 @@ results: $(VENV)/installed   ## measure experiments/results anew, two hours
 	$(call measure,sharpness-symmetric-0.4-30-seeds) $(call noise_flags,symmetric-0.4) --seeds 30 \
 	  --first-seed 100 --gradient-norm-clip None --methods $(SHARPNESS)
 	$(RUN) -m experiments regression --output runs/regression.json
-	$(RUN) -m experiments many-classes --output runs/many_classes.json --figure runs/many_classes.png
+	$(RUN) -m experiments claims
 	@# Last, so that what is measured runs on code without uncommitted changes.
 	@for run in runs/results/*; do cp $$run/summary.json experiments/results/digits/$${run##*/}.json; done
-	@cp runs/regression.json runs/many_classes.json experiments/results
-	@cp runs/many_classes.png docs/many-classes.png
+	@cp runs/regression.json experiments/results
+	@cp runs/claims/*.json runs/claims/*.png experiments/results/claims
 	@cp runs/results/symmetric-0.4/comparison.png docs/digits-symmetric-0.4.png
 	$(RUN) -m experiments tables
 

@@ -2,9 +2,12 @@
 
 import html
 import re
+from pathlib import Path
 
 from latex2mathml import converter
+from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
 
 # What pymdownx.arithmatex makes of $...$ and $$...$$.
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
@@ -17,6 +20,16 @@ _REWORDED = (
 )
 
 _CELL = re.compile(r"<td[^>]*><code>.*?</code>")
+
+
+CLAIMS = Path(__file__).parent.parent / "experiments" / "results" / "claims"
+
+
+def on_files(files: Files, config: MkDocsConfig, **_) -> Files:
+    """The pictures that the included pages of results show, which lie beside the results."""
+    for picture in CLAIMS.glob("*.png"):
+        files.append(File.generated(config, f"results/{picture.name}", abs_src_path=str(picture)))
+    return files
 
 
 def on_page_content(content: str, **_) -> str:

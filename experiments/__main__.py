@@ -15,7 +15,6 @@ from experiments import (
     config,
     devices,
     loss_page,
-    many_classes,
     matrix,
     plots,
     presets,
@@ -24,6 +23,7 @@ from experiments import (
     tables,
 )
 from experiments.bench import gpu, losses, ogc, sharpness, throughput
+from experiments.claims import report as claims_report
 from experiments.compare import compare, percent
 from experiments.data import cache, tfds_sets
 from experiments.errors import Stopped, UserError
@@ -42,7 +42,7 @@ Command = (
     | Annotated[config.Prepare, subcommand("prepare")]
     | Annotated[config.Bench, subcommand("bench")]
     | Annotated[config.Regression, subcommand("regression")]
-    | Annotated[config.ManyClasses, subcommand("many-classes")]
+    | Annotated[config.Claims, subcommand("claims")]
     | Annotated[config.Losses, subcommand("losses")]
     | Annotated[config.Presets, subcommand("presets")]
     | Annotated[config.Tables, subcommand("tables")]
@@ -157,15 +157,8 @@ def run(command: Command, console: Console) -> None:
             console.print(regression.table(measured))
             if output is not None:
                 run_folder.write_json(output, measured)
-        case config.ManyClasses(output, figure):
-            config.check_output(output)
-            config.check_figure(figure)
-            measured = many_classes.measure()
-            console.print(many_classes.table(measured))
-            if output is not None:
-                run_folder.write_json(output, measured)
-            if figure is not None:
-                plots.many_classes(measured["accuracies"], figure)
+        case config.Claims(names, output):
+            claims_report.run(names or claims_report.CLAIMS, output, console)
         case config.Losses(figure):
             config.check_figure(figure)
             loss_page.show(loss_page.entries(), console)

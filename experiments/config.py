@@ -292,13 +292,28 @@ class Regression:
 
 
 @dataclasses.dataclass(frozen=True)
-class ManyClasses:
-    """Compare losses over the number of classes, where mean absolute error needs a logit bias; a minute."""
+class Claims:
+    """Test what the papers claim, on small data: what was measured, whether it held; 15 minutes for all."""
 
-    output: Path | None = None
-    """A file for the results as JSON, besides the table."""
-    figure: Path | None = None
-    """A PNG file for a picture of them."""
+    names: Positional[
+        tuple[
+            Literal[
+                "long_servedio",
+                "outliers",
+                "gradient_ratio",
+                "dal_dynamics",
+                "many_classes",
+                "group_fitting",
+                "saner_ablation",
+            ],
+            ...,
+        ]
+    ] = ()
+    """Which ones; all by default. PHuber: `long_servedio` and `outliers`, linear models with label noise and
+    outliers; OGC: `gradient_ratio` of wrong to right labels; `dal_dynamics`, early and late; logit bias:
+    `many_classes`; SANER: `group_fitting` of the gradient's components, `saner_ablation` of alpha and k."""
+    output: Path = Path("runs/claims")
+    """The folder for NAME.json of each claim, with all numbers, and NAME.png where there is a picture."""
 
 
 @dataclasses.dataclass(frozen=True)

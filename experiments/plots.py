@@ -251,6 +251,20 @@ def matrix(accuracies: dict[str, dict[str, np.ndarray]], path: Path) -> None:
     _save(figure, path)
 
 
+def epochs(panels: dict[str, dict[str, list[float]]], ylabel: str, path: Path, scale: str = "linear") -> None:
+    """Lines over epochs, by their labels, in a panel for each title."""
+    figure = matplotlib.figure.Figure(figsize=(4.6 * len(panels) + 1.8, 4.2), layout="constrained")
+    subplots = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, lines) in zip(subplots, panels.items(), strict=True):
+        for label, values in lines.items():
+            axes.plot(range(1, len(values) + 1), values, label=label, linewidth=1.6)
+        axes.set(title=title, xlabel="epoch", yscale=scale)
+        axes.grid(alpha=0.3)
+    subplots[0].set_ylabel(ylabel)
+    subplots[-1].legend(frameon=False)
+    _save(figure, path)
+
+
 class Drawing(NamedTuple):
     """A panel for a page: its heading, and an SVG element without it."""
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from experiments import metrics, run_folder
+from experiments.claims import report
+from experiments.claims.report import markdown
 from experiments.compare import percent
 from experiments.errors import UserError
 
@@ -92,6 +94,7 @@ def write() -> list[Path]:
         README: readme(README.read_text()),
         RESULTS / "README.md": results_page(),
         CIFAR10N / "README.md": cifar10n_page(),
+        report.RESULTS / "README.md": report.page(),
     }
     for path, text in pages.items():
         path.write_text(text)
@@ -125,7 +128,7 @@ def accuracies(
     for method in methods:
         spreads = (results[file]["methods"][method]["last_10_mean"] for file in cells.values())
         rows.append([f"`{method}`", *map(percent, spreads)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def against_published(published: dict[str, Any]) -> str:
@@ -144,7 +147,7 @@ def against_published(published: dict[str, Any]) -> str:
                 rows.append(
                     [heading, f"`{method}`", percent(ours), f"{mean:.2f} ± {sd:.2f}", f"{least:.2f}", level]
                 )
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def second_gradients() -> str:
@@ -157,7 +160,7 @@ def second_gradients() -> str:
     for first, second in (("SAM", "SGD"), ("SANER", "SAM")):
         differences = [_difference(result, named[first], named[second]) for result in results]
         rows.append([f"{first} - {second}", *differences])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def against_fixed_thresholds(results: dict[str, dict[str, Any]]) -> str:
@@ -169,7 +172,7 @@ def against_fixed_thresholds(results: dict[str, dict[str, Any]]) -> str:
         for tau, phuber in taus.items():
             differences = [_difference(results[file], ogc, phuber) for file in cells.values()]
             rows.append([f"{label} - tau = {tau}", *differences])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def modes() -> str:
@@ -186,7 +189,7 @@ def modes() -> str:
             rows.append(
                 [f"{optimizer}, {base}, difference", *(_difference(r, default, published) for r in results)]
             )
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _difference(result: dict[str, Any], first: str, second: str) -> str:
@@ -200,18 +203,7 @@ def dal_curves(results: Iterable[dict[str, Any]]) -> str:
     """The dynamics-aware loss with a q that grows along a cosine, less the published straight line."""
     rows = [["DAL", *OTHER_CELLS], ["---"] + ["---:"] * len(OTHER_CELLS)]
     rows.append(["cosine - linear", *(_difference(r, "dal:curve=cosine", "dal") for r in results)])
-    return _markdown(rows)
-
-
-def many_classes(measured: dict[str, Any]) -> str:
-    """Accuracy by number of classes."""
-    accuracies = measured["accuracies"]
-    rows = [["loss", *(f"{n} classes" for n in accuracies)], ["---"] + ["---:"] * len(accuracies)]
-    for name in next(iter(accuracies.values())):
-        rows.append([name, *(percent(own[name]) for own in accuracies.values())])
-    biases = measured["logit_bias"]
-    rows.append(["logit bias", *(f"{max(biases[n], 0.0):.3f}" for n in accuracies)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def regression() -> str:
@@ -221,7 +213,7 @@ def regression() -> str:
     for name in next(iter(errors.values())):
         spreads = [of_rate[name] for of_rate in errors.values()]
         rows.append([name, *(f"{spread['mean']:.3f} ± {spread['sd']:.3f}" for spread in spreads)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def against_pytorch(ours: dict[str, Any], check: dict[str, Any]) -> str:
@@ -230,7 +222,7 @@ def against_pytorch(ours: dict[str, Any], check: dict[str, Any]) -> str:
     for method, accuracies in check["last_10_mean"].items():
         theirs = metrics.spread(np.asarray(accuracies))
         rows.append([f"`{method}`", percent(ours[method]["last_10_mean"]), percent(theirs)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def level_from(mean: float, sd: float, n: int, our_sd: float, our_n: int) -> float:
@@ -248,7 +240,6 @@ def results_page() -> str:
     more = {file: _read(f"more-{file}") for file in MORE_CELLS.values()}
     others = {file: _read(f"others-{file}") for file in OTHER_CELLS.values()}
     other_methods = next(iter(others.values()))["methods"]
-    many = run_folder.read_json(RESULTS.parent / "many_classes.json")
     more_seeds = {
         **_read("symmetric-0.4-30-seeds")["methods"],
         **{
@@ -280,13 +271,6 @@ The dynamics-aware loss leaves open how its q should grow; differences in points
 intervals:
 
 {dal_curves(others.values())}
-## Many classes
-
-{many["what"]}; percent, mean and standard deviation over seeds {many["seeds"][0]} to {many["seeds"][-1]}
-(`python -m experiments many-classes`; the picture is docs/many-classes.png). The bias comes from the number
-of classes alone; none is needed below seven.
-
-{_section("many_classes", many_classes(many))}
 ## Against the papers' published code
 
 `published.json` holds the accuracies of the published PyTorch code under the same protocol (its field
@@ -346,7 +330,7 @@ The first 5,000 training images of CIFAR-10 with the `worst` labels of CIFAR-10N
 
 The small CNN, {cnn["epochs"]} epochs:
 
-{_section("cnn", _markdown(rows))}
+{_section("cnn", markdown(rows))}
 ResNet-18 after {resnet["epochs"]} epochs on the CPU, killed and started again: {percent(resnet["last"])}.
 
 With the images as an npz file (arrays as in the README) and the labels as another (`clean` among them):
@@ -360,10 +344,6 @@ python -m experiments train {examples} \\
   --model resnet18 --epochs {resnet["epochs"]} --checkpoint-every 1
 ```
 """
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
 def _section(name: str, table: str) -> str:

@@ -19,8 +19,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 
 # Commands that the pages name and that are not here yet: delete each with the command's arrival.
-IN_PROGRESS = ("audit", "report", "matrix")
-
+IN_PROGRESS = ("audit",)
 
 # Three trainings each, in frameworks that tests/sharpness/test_frameworks.py runs a step of anyway.
 LONG = ("start/equinox.md", "start/linen.md", "start/nnx.md")

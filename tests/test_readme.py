@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from experiments import tables
+from experiments.claims import report
 
 README = tables.README.read_text()
 
@@ -20,6 +21,7 @@ def test_the_tables_are_those_of_the_committed_results():
     assert tables.readme(README) == README
     assert tables.results_page() == (tables.RESULTS / "README.md").read_text()
     assert tables.cifar10n_page() == (tables.CIFAR10N / "README.md").read_text()
+    assert report.page() == (report.RESULTS / "README.md").read_text()
 
 
 def test_the_commands_it_shows_exist():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import many_classes, plots
+from experiments import run_folder
+from experiments.claims import many_classes, report
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,22 @@ def test_a_share_of_the_training_labels_is_wrong_and_no_test_label():
 
 
 def test_table_and_picture(tmp_path, capsys):
-    own = {"mean absolute error": {"mean": 0.5, "sd": 0.1}, "cross-entropy": {"mean": 0.75, "sd": 0.02}}
-    measured = {"seeds": [0, 1], "accuracies": {"10": own, "100": own}}
-    Console(width=80).print(many_classes.table(measured))
-    assert "50.00 ± 10.00" in capsys.readouterr().out
-    plots.many_classes(measured["accuracies"], tmp_path / "many.png")
+    measured = run_folder.read_json(report.RESULTS / "many_classes.json")
+    Console(width=100).print(report.table(many_classes, measured))
+    assert "38.96 ± 3.45" in capsys.readouterr().out
+    many_classes.picture(measured, tmp_path / "many.png")
     assert matplotlib.image.imread(tmp_path / "many.png").size
+
+
+def test_each_part_of_the_claim_can_fail():
+    names = (many_classes.BASELINE, many_classes.WITHOUT_BIAS, many_classes.WITH_BIAS)
+
+    def held(*accuracies):
+        own = {name: {"mean": accuracy} for name, accuracy in zip(names, accuracies, strict=True)}
+        measured = {"accuracies": {"3": own, "10": own, "300": own}}
+        return [finding.held for finding in many_classes.findings(measured)]
+
+    assert held(0.5, 0.2, 0.6) == [True, True, True]
+    assert held(0.5, 0.3, 0.6) == [False, True, True]
+    assert held(0.5, 0.2, 0.4) == [True, False, True]
+    assert held(0.5, 0.7, 0.6) == [False, True, False]
