@@ -140,8 +140,8 @@ def recommended(
     setting: Setting,
     *,
     decay: Annotated[
-        float, arg(help="weight decay in addition to --weight-decay; what is recommended 0.004")
-    ] = 0.004,
+        float, arg(help="weight decay in addition to --weight-decay; what is recommended 0.0035")
+    ] = 0.0035,
 ) -> Method:
     """What `nox.recommended` gives, a loss and a transformation: for noise of unknown kind and rate."""
     total_steps = setting.epochs * setting.steps_per_epoch

@@ -75,13 +75,13 @@ def test_contract_at_the_edges():
 
 
 def test_the_schedule_ends_where_the_training_ends():
-    loss, _ = nox.recommended(3, total_steps=12)
+    loss, _ = nox.recommended(3, total_steps=13)
     state, seen = loss.init(), []
     update = jax.jit(loss.update)
-    for _ in range(15):
+    for _ in range(16):
         state = update(state, jnp.zeros((2, 3)), jnp.zeros(2, jnp.int32))
         seen.append([float(state.hyperparameters[name]) for name in ("q", "bootstrap_weight")])
-    expected = [[0.1 * step, max(0.1 * step - 1, 0) / 0.2] for step in range(12)] + [[1.2, 1.0]] * 3
+    expected = [[0.1 * step, max(0.1 * step - 1, 0) / 0.3] for step in range(13)] + [[1.3, 1.0]] * 3
     np.testing.assert_allclose(seen, expected, atol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_it_decays_weights_in_front_of_an_optimizer():
     params = {"w": jnp.full((2, 2), 3.0), "b": jnp.ones(2)}
     gradient = jax.tree.map(jnp.ones_like, params)
     updates, _ = optimizer.update(gradient, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["w"], -1.012 * np.ones((2, 2)), rtol=1e-6)
+    np.testing.assert_allclose(updates["w"], -1.0105 * np.ones((2, 2)), rtol=1e-6)
     np.testing.assert_allclose(updates["b"], -np.ones(2))
 
 
