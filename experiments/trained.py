@@ -9,7 +9,9 @@ import numpy as np
 
 from experiments import checkpoint, config, run_folder
 from experiments.config import Experiment
-from experiments.data.dataset import Images
+from experiments.data import stream
+from experiments.data.dataset import Images, Stream
+from experiments.dynamics import Dynamics
 from experiments.errors import UserError
 from experiments.steps import Inputs, Parts, TrainState, compile_evaluation
 from experiments.train import assemble, initial_run
@@ -23,6 +25,7 @@ class Trained(NamedTuple):
       params: of the model that is shipped: of the last epoch, or those selected on validation labels.
       statistics: BatchNorm's, that belong to `params`.
       resolved: what the configuration does not say, from config.json: classes, shapes, number of examples.
+      dynamics: None of a run that was trained before they were recorded.
     """
 
     experiment: Experiment
@@ -35,6 +38,7 @@ class Trained(NamedTuple):
     params: Any
     statistics: Any
     inputs: Inputs
+    dynamics: Dynamics | None
 
 
 def restore(run_dir: Path) -> Trained:
@@ -50,12 +54,14 @@ def restore(run_dir: Path) -> Trained:
         resolved["train_examples"],
     )
     channels = jnp.zeros(resolved["input_shape"][-1])
-    expected = jax.eval_shape(lambda: initial_run(parts, experiment, Inputs(channels, channels)))
+    expected = jax.eval_shape(
+        lambda: initial_run(parts, experiment, Inputs(channels, channels), resolved.get("examples"))
+    )
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True)
     restored = checkpoints.restore(checkpoint.abstract(expected))
     if restored is None:
         raise UserError(f"{run_dir} has no checkpoint yet; train it first")
-    epoch, (state, selected, inputs) = restored
+    epoch, (state, selected, inputs, dynamics) = restored
     shipped = selected or state
     return Trained(
         experiment,
@@ -68,11 +74,14 @@ def restore(run_dir: Path) -> Trained:
         shipped.params,
         shipped.statistics,
         inputs,
+        dynamics,
     )
 
 
-def probabilities(trained: Trained, images: Images) -> np.ndarray:
+def probabilities(trained: Trained, images: Images | Stream) -> np.ndarray:
     """Of each class for each image, `[seeds, n, C]`; their mean over seeds is what a run predicts."""
     evaluate = compile_evaluation(trained.parts, trained.experiment.seeds)
-    logits = evaluate(trained.params, trained.statistics, trained.inputs, images)
-    return np.asarray(jax.nn.softmax(logits))
+    logits = [
+        evaluate(trained.params, trained.statistics, trained.inputs, chunk) for chunk in stream.chunks(images)
+    ]
+    return np.asarray(jax.nn.softmax(np.concatenate(logits, axis=1)))

@@ -167,7 +167,7 @@ def test_an_epoch_that_is_run_again_draws_the_same(tmp_path, tiny_npz, quiet, mo
         if len(given_keys) == 2:
             raise Interrupted
         steps_and_batch = np.zeros((1, 7, 8), int)
-        return state, steps.Batches(np.zeros((1, 7)), steps_and_batch, steps_and_batch)
+        return state, steps.Batches(np.zeros((1, 7)), *[steps_and_batch] * 3)
 
     def run_evaluation(params, statistics, inputs, images):
         return np.zeros((1, len(images), 3))
