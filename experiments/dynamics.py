@@ -1,44 +1,35 @@
-"""What training early on says of each given label, before a model has learnt the wrong ones by heart."""
+"""What training says of each given label while it has learnt the classes and not yet the wrong labels."""
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-# Of the epochs, the share that is recorded: later ones say less the more wrong labels a model has learnt.
-EARLY = 1 / 5
-
 
 class Dynamics(NamedTuple):
-    """Sums over the early epochs, for each seed and every training example of the source.
+    """Sums over epochs, for each seed and every training example of the source; see `epoch_weight`.
 
     A training example is measured on its batch before the update, one that is held out after each epoch.
 
     Attributes:
-      margin: sum of `margins`.
-      seen: how many times the example was measured; an epoch's last, smaller batch is dropped.
+      margin: weighted sum of `margins`.
+      weight: sum of weights; an epoch's last, smaller batch is dropped.
       vote: the class that is predicted most often, by the majority vote of Boyer and Moore, which needs no
-        count per class: if any class is predicted more than half of the time, it is that one.
-      lead: by how many predictions it leads.
+        count per class: a class with more than half of the weight is found.
+      lead: by how much weight it leads.
     """
 
     margin: Float[Array, "seeds n"]
-    seen: Int[Array, "seeds n"]
+    weight: Float[Array, "seeds n"]
     vote: Int[Array, "seeds n"]
-    lead: Int[Array, "seeds n"]
-
-
-def early_epochs(epochs: int) -> int:
-    """How many of a run's epochs are recorded."""
-    return math.ceil(EARLY * epochs)
+    lead: Float[Array, "seeds n"]
 
 
 def nothing_seen(seeds: int, examples: int) -> Dynamics:
     """Before the first epoch."""
-    zeros = [jnp.zeros((seeds, examples), dtype) for dtype in (jnp.float32, *[jnp.int32] * 3)]
-    return Dynamics(*zeros)
+    shape = seeds, examples
+    return Dynamics(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, jnp.int32), jnp.zeros(shape))
 
 
 def margins(logits: Float[Array, "... C"], labels: Int[Array, "..."]) -> Float[Array, "..."]:
@@ -48,22 +39,29 @@ def margins(logits: Float[Array, "... C"], labels: Int[Array, "..."]) -> Float[A
     return jnp.sum(jnp.where(is_given, p, 0.0), axis=-1) - jnp.max(jnp.where(is_given, 0.0, p), axis=-1)
 
 
+def epoch_weight(margins: Float[Array, "seeds n"]) -> Float[Array, "seeds"]:
+    """How much an epoch tells, `v^2 r^8`: `v` is the margins' variance, `r` the share of them below 0.
+
+    Before anything is learnt all margins are alike; once wrong labels are learnt few are below 0. The powers
+    were chosen on digits, seeds 0 to 4, and on a part of CIFAR-10N.
+    """
+    return jnp.var(margins, axis=1) ** 2 * jnp.mean(margins < 0, axis=1, dtype=jnp.float32) ** 8
+
+
 def record(
     dynamics: Dynamics,
-    indices: Int[Array, "seeds ..."],
-    predictions: Int[Array, "seeds ..."],
-    margins: Float[Array, "seeds ..."],
+    indices: Int[Array, "seeds k"],
+    predictions: Int[Array, "seeds k"],
+    margins: Float[Array, "seeds k"],
+    weight: Float[Array, "seeds"],
 ) -> Dynamics:
-    """Adds an epoch's predictions and margins of the examples at `indices`, each at most once a seed."""
-    seeds = len(indices)
-    rows, indices = jnp.arange(seeds)[:, None], indices.reshape(seeds, -1)
-    predictions, margins = (
-        x.reshape(seeds, -1).astype(dtype) for x, dtype in ((predictions, jnp.int32), (margins, jnp.float32))
-    )
+    """Adds what was measured of the examples at `indices`, each at most once a seed."""
+    rows, weight = jnp.arange(len(indices))[:, None], weight[:, None]
     vote, lead = dynamics.vote[rows, indices], dynamics.lead[rows, indices]
+    lead = lead + jnp.where(vote == predictions, weight, -weight)
     return Dynamics(
-        dynamics.margin.at[rows, indices].add(margins),
-        dynamics.seen.at[rows, indices].add(1),
-        dynamics.vote.at[rows, indices].set(jnp.where(lead == 0, predictions, vote)),
-        dynamics.lead.at[rows, indices].add(jnp.where((lead == 0) | (vote == predictions), 1, -1)),
+        dynamics.margin.at[rows, indices].add(weight * margins),
+        dynamics.weight.at[rows, indices].add(weight),
+        dynamics.vote.at[rows, indices].set(jnp.where(lead < 0, predictions, vote)),
+        dynamics.lead.at[rows, indices].set(jnp.abs(lead)),
     )

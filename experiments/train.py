@@ -129,7 +129,7 @@ def train(
     def logits_of(state, images):
         return evaluate(state.params, state.statistics, inputs, images)
 
-    record_training, record_validation = compile_records(parts, split)
+    add_to = compile_record(parts, split)
     measure_groups = group_measurement(parts, experiment, split, inputs)
     started, diverged = time.perf_counter(), False
     stop_at = started + 60 * (placement.stop_after or 0)
@@ -152,14 +152,10 @@ def train(
                 **jax.device_get(parts.method.measure(state.loss)),
             }
             measured |= jax.device_get(measure_groups(state))
-            recorded, early = run.dynamics, epoch <= dynamics.early_epochs(experiment.optimization.epochs)
-            if early:
-                recorded = record_training(recorded, batches)
-            if len(validation_images):
-                logits = logits_of(state, validation_images)
-                if early:
-                    recorded = record_validation(recorded, logits)
-                predicted = np.argmax(logits, axis=-1)
+            held_out = logits_of(state, validation_images) if len(validation_images) else None
+            recorded = add_to(run.dynamics, batches, held_out)
+            if held_out is not None:
+                predicted = np.argmax(held_out, axis=-1)
                 measured["validation_accuracy"] = metrics.accuracy(predicted, split.validation_given)
             if test_images is not None and dataset.test_labels is not None:
                 predicted = np.argmax(logits_of(state, test_images), axis=-1)
@@ -274,9 +270,9 @@ def hold_out(
     order = np.random.default_rng(0).permutation(len(images))
     held = round(fraction * len(images))
     if fold is not None:
-        parts = np.array_split(order, fold.of)
-        held = len(parts[fold.index])
-        order = np.concatenate([parts[fold.index], *parts[: fold.index], *parts[fold.index + 1 :]])
+        start = fold.index * len(order) // fold.of
+        held = (fold.index + 1) * len(order) // fold.of - start
+        order = np.roll(order, -start)
     elif fraction and not 0 < held < len(images):
         raise UserError(
             f"--validation-fraction {fraction:g} of {len(images)} examples leaves none to "
@@ -361,26 +357,25 @@ def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs, examples: 
     )
 
 
-def compile_records(parts: Parts, split: Split) -> tuple[Callable, Callable]:
-    """How an epoch adds to the dynamics: `record(dynamics, batches)` and `record(dynamics, logits)`."""
+def compile_record(parts: Parts, split: Split) -> Callable:
+    """`record(dynamics, batches, logits) -> dynamics`: adds an epoch's batches and the held-out logits."""
     mesh = parts.mesh
-    training, validation, given = devices.everywhere(
-        mesh, (split.training, split.validation, split.validation_given)
-    )
+    examples = devices.everywhere(mesh, (split.training, split.validation, split.validation_given))
 
-    def of_batches(recorded, training, batches):
-        return dynamics.record(recorded, training[batches.indices], batches.predictions, batches.margins)
+    def record(recorded, examples, batches, logits):
+        training, validation, given = examples
+        _, predictions, margins, indices = (x.reshape(len(x), -1) for x in batches)
+        predictions, margins = predictions.astype(jnp.int32), margins.astype(jnp.float32)
+        weight = dynamics.epoch_weight(margins)
+        recorded = dynamics.record(recorded, training[indices], predictions, margins, weight)
+        if logits is None:
+            return recorded
+        held_out = jnp.tile(validation, (len(given), 1)), jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return dynamics.record(recorded, *held_out, dynamics.margins(logits, given), weight)
 
-    def of_logits(recorded, validation, given, logits):
-        indices, predictions = jnp.tile(validation, (len(given), 1)), jnp.argmax(logits, axis=-1)
-        return dynamics.record(recorded, indices, predictions, dynamics.margins(logits, given))
-
-    of_batches, of_logits = (
-        jax.jit(f, out_shardings=devices.replicated(mesh)) for f in (of_batches, of_logits)
-    )
-    return (
-        lambda recorded, batches: of_batches(recorded, training, batches),
-        lambda recorded, logits: of_logits(recorded, validation, given, devices.everywhere(mesh, logits)),
+    compiled = jax.jit(record, out_shardings=devices.replicated(mesh))
+    return lambda recorded, batches, logits: compiled(
+        recorded, examples, batches, devices.everywhere(mesh, logits)
     )
 
 
