@@ -126,7 +126,7 @@ def collect(run_dir: Path, folds: int | None, progress: Progress) -> tuple[Datas
     check_data(run_dir, run.resolved, dataset)
     shape = given.given.shape
     if folds is None:
-        everything = np.arange(shape[1])
+        everything: NDArray[np.integer] = np.arange(shape[1])
         parts = iter([(everything, run, trained.probabilities(run, dataset.train_images))])
     else:
         if not 2 <= folds <= shape[1]:
@@ -173,7 +173,7 @@ def _train_folds(
     data = dataclasses.replace(run.experiment.data, validation_fraction=0.0)
     experiment = dataclasses.replace(run.experiment, data=data, select="last")
     for fold in (train.Fold(index, folds) for index in range(folds)):
-        folder = run_dir / "folds" / str(folds) / str(fold.index)
+        folder = run_dir / "folds" / str(folds) / str(fold.number)
         train.train(run.method, experiment, folder, progress, fold=fold)
         _, _, split = train.load(experiment, train.seed_keys(experiment)["noise"], progress, fold)
         own = trained.restore(folder)

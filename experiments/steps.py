@@ -108,8 +108,8 @@ def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callabl
             return train_step(parts, state, *training_batch(parts, inputs, images[batch], given[batch], key))
 
         drawn = indices, step_keys(parts, augment_key, len(indices))
-        state, measured = jax.lax.scan(step, state, drawn)
-        return state, Batches(*measured, indices)
+        state, (losses, predictions, margins) = jax.lax.scan(step, state, drawn)
+        return state, Batches(losses, predictions, margins, indices)
 
     axes = seed_axes(parts)
     over = over_seeds(epoch, num_seeds, (axes, None, None, 0, 0, 0), (axes, 0))
@@ -144,8 +144,8 @@ def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Cal
             of_step = jax.tree.map(lambda x, i=i: x[:, i], drawn)
             state, output = step(state, inputs, images, given, of_step)
             outputs.append(output)
-        measured = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *outputs)
-        return state, Batches(*measured, indices)
+        losses, predictions, margins = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *outputs)
+        return state, Batches(losses, predictions, margins, indices)
 
     return run_epoch
 

@@ -116,7 +116,8 @@ def compile_epoch(parts: Parts, batch_size: int) -> Callable:
                 outputs.append(output)
                 if keep is not None and i + 1 < len(indices):
                     keep(i + 1, state, lambda: _padded(outputs, len(indices)))
-        return state, Batches(*map(jnp.asarray, _padded(outputs, len(indices))), indices[None])
+        losses, predictions, margins = map(jnp.asarray, _padded(outputs, len(indices)))
+        return state, Batches(losses, predictions, margins, indices[None])
 
     return run_epoch
 

@@ -57,9 +57,9 @@ class Run(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """The part of the training set, number `index` of `of`, that is held out instead of a fraction of it."""
+    """The part of the training set, number `number` of `of` from 0, that is held out instead of a fraction of it."""
 
-    index: int
+    number: int
     of: int
 
 
@@ -270,8 +270,8 @@ def hold_out(
     order = np.random.default_rng(0).permutation(len(images))
     held = round(fraction * len(images))
     if fold is not None:
-        start = fold.index * len(order) // fold.of
-        held = (fold.index + 1) * len(order) // fold.of - start
+        start = fold.number * len(order) // fold.of
+        held = (fold.number + 1) * len(order) // fold.of - start
         order = np.roll(order, -start)
     elif fraction and not 0 < held < len(images):
         raise UserError(

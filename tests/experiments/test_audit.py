@@ -52,7 +52,7 @@ def test_epochs_are_weighed_and_the_majority_wins():
 
 def test_an_epoch_that_tells_nothing_weighs_nothing():
     margins = jnp.array([[-0.1] * 4, [1.0, 0.5, 0.9, 0.8], [-1.0, 1.0, -1.0, 1.0]])
-    np.testing.assert_allclose(dynamics.epoch_weight(margins), [0, 0, 0.5**8], atol=1e-12)
+    np.testing.assert_allclose(dynamics.epoch_weight(margins), [0, 0, 0.5**4], atol=1e-12)
 
 
 def test_the_rate_and_its_error_by_hand():
