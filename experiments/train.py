@@ -57,7 +57,7 @@ class Run(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """The part of the training set, number `number` of `of` from 0, that is held out instead of a fraction of it."""
+    """A part of the training set, `number` from 0 of `of`, that is held out instead of a fraction of it."""
 
     number: int
     of: int
