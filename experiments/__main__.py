@@ -12,6 +12,7 @@ from rich.console import Console
 from tyro.conf import subcommand
 
 from experiments import (
+    audit_benchmark,
     config,
     devices,
     loss_page,
@@ -22,6 +23,7 @@ from experiments import (
     run_folder,
     tables,
 )
+from experiments.audit import audit
 from experiments.bench import gpu, losses, ogc, sharpness, throughput
 from experiments.claims import report as claims_report
 from experiments.compare import compare, percent
@@ -39,6 +41,8 @@ Command = (
     | Annotated[config.Matrix, subcommand("matrix")]
     | Annotated[config.Predict, subcommand("predict")]
     | Annotated[config.Report, subcommand("report")]
+    | Annotated[config.Audit, subcommand("audit")]
+    | Annotated[config.AuditBenchmark, subcommand("audit-benchmark")]
     | Annotated[config.Prepare, subcommand("prepare")]
     | Annotated[config.Bench, subcommand("bench")]
     | Annotated[config.Regression, subcommand("regression")]
@@ -143,6 +147,14 @@ def run(command: Command, console: Console) -> None:
             predict(run_dir, data, output, progress)
         case config.Report(folders, output, examples):
             report(folders, output, examples, progress)
+        case config.Audit(run_dir, folds, method, seed):
+            audit(run_dir, folds, method, seed, console)
+        case config.AuditBenchmark(run_dir, folds, work, output):
+            config.check_output(output)
+            measured = audit_benchmark.measure(run_dir, folds, work, progress)
+            console.print(audit_benchmark.table(measured))
+            if output is not None:
+                run_folder.write_json(output, measured)
         case config.Prepare(name, data_dir):
             tfds_sets.prepare(name.removeprefix("tfds:"), data_dir, progress)
         case config.Bench(what, blocks, output):

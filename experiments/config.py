@@ -259,6 +259,38 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
+class Audit:
+    """Rank the training labels of a run by how probable it is that they are wrong."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder of a finished or interrupted run of `train`; labels.csv (every training example, the most
+    suspicious first), audit.json and audit.npz are written there."""
+    folds: int | None = None
+    """Judge each example by a model that never saw it: train the run's method anew, without each of so many
+    parts in turn, in RUN/folds; resumes where it was interrupted."""
+    method: Literal["dynamics", "mixture", "both"] = "dynamics"
+    """The evidence: `dynamics`, how the given label's probability compared with the others' while the run
+    was training; `mixture`, two normals fitted to the final model's losses; `both`, their mean."""
+    seed: int | None = None
+    """Audit the labels of this seed; by default of the first one, if noise was drawn for each, or the mean
+    over all seeds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditBenchmark:
+    """Measure the audit against cleanlab's score on digits, or on a given run; with --output as JSON."""
+
+    run: Path | None = None
+    """Folder of a run of `train` with known clean labels, to measure instead of digits."""
+    folds: int = 5
+    """Parts of the training set for what is measured out of sample."""
+    work: Path = Path("runs/audit-benchmark")
+    """Where digits are trained; resumes."""
+    output: Path | None = None
+    """A file for the results as JSON, besides the table."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Prepare:
     """Download a TensorFlow data set and write it so that training reads it without TensorFlow."""
 

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 import noisy_optax as nox
-from experiments import devices, methods, models
+from experiments import devices, dynamics, methods, models
 from experiments.config import Experiment
 
 
@@ -49,10 +49,16 @@ class Parts(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """What a training epoch leaves behind: `[steps]`, `[steps, batch]` and `[steps, batch]`."""
+    """What a training epoch leaves behind: of each step its loss, of each example what it was before it.
+
+    Attributes:
+      margins: see `dynamics.margins`.
+      indices: which examples they are.
+    """
 
     loss: Float[Array, "steps"]
     predictions: Int[Array, "steps batch"]
+    margins: Float[Array, "steps batch"]
     indices: Int[Array, "steps batch"]
 
 
@@ -102,8 +108,8 @@ def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callabl
             return train_step(parts, state, *training_batch(parts, inputs, images[batch], given[batch], key))
 
         drawn = indices, step_keys(parts, augment_key, len(indices))
-        state, (losses, predictions) = jax.lax.scan(step, state, drawn)
-        return state, Batches(losses, predictions, indices)
+        state, (losses, predictions, margins) = jax.lax.scan(step, state, drawn)
+        return state, Batches(losses, predictions, margins, indices)
 
     axes = seed_axes(parts)
     over = over_seeds(epoch, num_seeds, (axes, None, None, 0, 0, 0), (axes, 0))
@@ -138,8 +144,8 @@ def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Cal
             of_step = jax.tree.map(lambda x, i=i: x[:, i], drawn)
             state, output = step(state, inputs, images, given, of_step)
             outputs.append(output)
-        losses, predictions = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *outputs)
-        return state, Batches(losses, predictions, indices)
+        losses, predictions, margins = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *outputs)
+        return state, Batches(losses, predictions, margins, indices)
 
     return run_epoch
 
@@ -197,8 +203,8 @@ def training_batch(
 
 def train_step(
     parts: Parts, state: TrainState, images: Float[Array, "batch ..."], given: Int[Array, "batch"]
-) -> tuple[TrainState, tuple[Float[Array, ""], Int[Array, "batch"]]]:
-    """One update from one batch; clean labels have no way in."""
+) -> tuple[TrainState, tuple[Float[Array, ""], Int[Array, "batch"], Float[Array, "batch"]]]:
+    """One update from one batch, and the first fields of `Batches`; clean labels have no way in."""
     loss = parts.method.loss
 
     def objective(params):
@@ -218,7 +224,8 @@ def train_step(
     if parts.perturbed_statistics and step.perturbed_aux is not None:
         statistics = step.perturbed_aux
     params = optax.apply_updates(state.params, step.updates)
-    return TrainState(params, statistics, step.state, loss_state), (step.value, jnp.argmax(logits, axis=-1))
+    measured = step.value, jnp.argmax(logits, axis=-1), dynamics.margins(logits, given)
+    return TrainState(params, statistics, step.state, loss_state), measured
 
 
 # Examples that group statistics are measured on, and the perturbation's length, the SANER paper's.

@@ -22,12 +22,13 @@ class Done(NamedTuple):
 
     losses: Float[np.ndarray, "1 steps"]
     predictions: Int[np.ndarray, "1 steps batch"]
+    margins: Float[np.ndarray, "1 steps batch"]
 
 
 def nothing_done(steps_per_epoch: int, batch_size: int) -> Done:
     """An epoch before its first step."""
-    losses = np.zeros((1, steps_per_epoch), np.float32)
-    return Done(losses, np.zeros((1, steps_per_epoch, batch_size), np.int32))
+    shape = (1, steps_per_epoch, batch_size)
+    return Done(np.zeros(shape[:2], np.float32), np.zeros(shape, np.int32), np.zeros(shape, np.float32))
 
 
 class WithinEpochs:
@@ -107,7 +108,7 @@ def compile_epoch(parts: Parts, batch_size: int) -> Callable:
     ):
         augment_key = None if augment_keys is None else augment_keys[0]
         indices, keys = draw(order_keys[0], augment_key, len(images))
-        outputs = [(done.losses[:, i], done.predictions[:, i]) for i in range(first)]
+        outputs = [tuple(x[:, i] for x in done) for i in range(first)]
         with stream.prefetch(images, np.asarray(indices)[first:]) as batches:
             for i, batch in enumerate(batches, first):
                 key = None if keys is None else keys[None, i]
@@ -115,14 +116,14 @@ def compile_epoch(parts: Parts, batch_size: int) -> Callable:
                 outputs.append(output)
                 if keep is not None and i + 1 < len(indices):
                     keep(i + 1, state, lambda: _padded(outputs, len(indices)))
-        losses, predictions = map(jnp.asarray, _padded(outputs, len(indices)))
-        return state, Batches(losses, predictions, indices[None])
+        losses, predictions, margins = map(jnp.asarray, _padded(outputs, len(indices)))
+        return state, Batches(losses, predictions, margins, indices[None])
 
     return run_epoch
 
 
-def _padded(outputs: list[tuple[Array, Array]], length: int) -> Done:
+def _padded(outputs: list[tuple[Array, ...]], length: int) -> Done:
     # On the host: on the device each number of steps would be compiled anew.
-    losses, predictions = (np.stack(x, axis=1) for x in zip(*jax.device_get(outputs), strict=True))
+    stacked = [np.stack(x, axis=1) for x in zip(*jax.device_get(outputs), strict=True)]
     missing = length - len(outputs)
-    return Done(np.pad(losses, ((0, 0), (0, missing))), np.pad(predictions, ((0, 0), (0, missing), (0, 0))))
+    return Done(*(np.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2)) for x in stacked))

@@ -19,6 +19,7 @@ from experiments import (
     checkpoint,
     config,
     devices,
+    dynamics,
     methods,
     metrics,
     models,
@@ -32,6 +33,7 @@ from experiments.config import Experiment, Placement
 from experiments.data import labels as data_labels
 from experiments.data import sources, stream
 from experiments.data.dataset import Dataset, Images, Stream
+from experiments.dynamics import Dynamics
 from experiments.errors import Stopped, UserError
 from experiments.progress import Progress
 from experiments.steps import Batches, Inputs, Parts, TrainState
@@ -51,16 +53,31 @@ class Run(NamedTuple):
     state: TrainState
     selected: Selected | None
     inputs: Inputs
+    dynamics: Dynamics | None = None
+
+
+class Fold(NamedTuple):
+    """A part of the training set, `number` from 0 of `of`, that is held out instead of a fraction of it."""
+
+    number: int
+    of: int
 
 
 class Split(NamedTuple):
-    """Training and validation examples; the labels have a leading axis over seeds."""
+    """Training and validation examples; the labels have a leading axis over seeds.
+
+    Attributes:
+      training: their indices in the training set of the source.
+      validation: likewise.
+    """
 
     train_images: Images | Stream
     train_given: np.ndarray
     train_clean: np.ndarray | None
     validation_images: Images | Stream
     validation_given: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
 
 
 def train(
@@ -69,16 +86,17 @@ def train(
     run_dir: Path,
     progress: Progress,
     placement: Placement = Placement(),  # noqa: B008  # frozen
+    fold: Fold | None = None,
 ) -> dict[str, Any]:
     """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""
     config.check(experiment)
     mesh = devices.mesh(placement, experiment.optimization.batch_size)
     keys = seed_keys(experiment)
-    dataset, given, split = load(experiment, keys["noise"], progress)
+    dataset, given, split = load(experiment, keys["noise"], progress, fold)
     input_shape, examples = dataset.train_images.shape[1:], len(split.train_images)
     parts = assemble(method, experiment, input_shape, dataset.num_classes, examples)._replace(mesh=mesh)
 
-    record = config.as_record(method, experiment) | {"resolved": resolved(dataset, examples)}
+    record = config.as_record(method, experiment) | {"resolved": resolved(dataset, examples, fold)}
     run_folder.claim(run_dir, record)
     if (run_dir / "summary.json").exists():
         progress.say(f"{run_dir}: already finished")
@@ -86,7 +104,7 @@ def train(
 
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints")
     inputs = devices.everywhere(mesh, measure_inputs(split.train_images, experiment.data.standardize))
-    run = initial_run(parts, experiment, inputs)
+    run = initial_run(parts, experiment, inputs, len(dataset.train_images))
     epoch = 0
     if restored := checkpoints.restore(checkpoint.abstract(run, devices.replicated(mesh))):
         epoch, run = restored
@@ -108,9 +126,10 @@ def train(
     compile_loops = streamed.compile_loops if experiment.data.stream else steps.compile_loops
     run_epoch, evaluate = compile_loops(parts, experiment)
 
-    def classes_of(state, images):
-        return np.argmax(evaluate(state.params, state.statistics, inputs, images), axis=-1)
+    def logits_of(state, images):
+        return evaluate(state.params, state.statistics, inputs, images)
 
+    add_to = compile_record(parts, split)
     measure_groups = group_measurement(parts, experiment, split, inputs)
     started, diverged = time.perf_counter(), False
     stop_at = started + 60 * (placement.stop_after or 0)
@@ -133,16 +152,18 @@ def train(
                 **jax.device_get(parts.method.measure(state.loss)),
             }
             measured |= jax.device_get(measure_groups(state))
-            if len(validation_images):
-                predicted = classes_of(state, validation_images)
+            held_out = logits_of(state, validation_images) if len(validation_images) else None
+            recorded = add_to(run.dynamics, batches, held_out)
+            if held_out is not None:
+                predicted = np.argmax(held_out, axis=-1)
                 measured["validation_accuracy"] = metrics.accuracy(predicted, split.validation_given)
             if test_images is not None and dataset.test_labels is not None:
-                predicted = classes_of(state, test_images)
+                predicted = np.argmax(logits_of(state, test_images), axis=-1)
                 measured["test_accuracy"] = metrics.accuracy(predicted, dataset.test_labels)
                 measured["test_recall"] = metrics.per_class_recall(
                     predicted, dataset.test_labels, dataset.num_classes
                 )
-            run = Run(state, select(run.selected, state, measured), inputs)
+            run = Run(state, select(run.selected, state, measured), inputs, recorded)
 
             run_folder.append_metrics(run_dir, measured)
             history.append(measured)
@@ -175,7 +196,7 @@ def train(
 
 
 def load(
-    experiment: Experiment, noise_keys: PRNGKeyArray, progress: Progress
+    experiment: Experiment, noise_keys: PRNGKeyArray, progress: Progress, fold: Fold | None = None
 ) -> tuple[Dataset, data_labels.GivenLabels, Split]:
     """The data set, the labels that each seed is given, and what of both is trained on."""
     data, batch_size = experiment.data, experiment.optimization.batch_size
@@ -189,7 +210,7 @@ def load(
         progress=progress,
     )
     given = data_labels.corrupt(data, dataset, noise_keys)
-    split = hold_out(dataset.train_images, given, data.validation_fraction)
+    split = hold_out(dataset.train_images, given, data.validation_fraction, fold)
     if len(split.train_images) < batch_size:
         raise UserError(
             f"--batch-size {batch_size} is more than the {len(split.train_images)} training examples"
@@ -197,13 +218,14 @@ def load(
     return dataset, given, split
 
 
-def resolved(dataset: Dataset, train_examples: int) -> dict[str, Any]:
-    """What a run depends on beside its configuration: the data that was found under a name."""
-    return {
+def resolved(dataset: Dataset, train_examples: int, fold: Fold | None = None) -> dict[str, Any]:
+    """What a run depends on beside its configuration: the data that was found under a name, and the fold."""
+    return ({} if fold is None else {"fold": fold}) | {
         "num_classes": dataset.num_classes,
         "input_shape": list(dataset.train_images.shape[1:]),
         "input_dtype": str(dataset.train_images.dtype),
         "train_examples": train_examples,
+        "examples": len(dataset.train_images),
         "data_hash": run_folder.fingerprint(*map(stream.identity, dataset[:5])),
         "class_names": dataset.class_names,
     }
@@ -241,11 +263,17 @@ def seed_keys(experiment: Experiment) -> dict[str, PRNGKeyArray]:
     return {name: jax.vmap(jax.random.fold_in, (0, None))(roots, i) for i, name in enumerate(purposes)}
 
 
-def hold_out(images: Images | Stream, given: data_labels.GivenLabels, fraction: float) -> Split:
-    """Takes a fraction of the examples out of the training set, the same ones for every seed."""
+def hold_out(
+    images: Images | Stream, given: data_labels.GivenLabels, fraction: float, fold: Fold | None = None
+) -> Split:
+    """Takes a fraction of the examples, or a fold, out of the training set, the same for every seed."""
     order = np.random.default_rng(0).permutation(len(images))
     held = round(fraction * len(images))
-    if fraction and not 0 < held < len(images):
+    if fold is not None:
+        start = fold.number * len(order) // fold.of
+        held = (fold.number + 1) * len(order) // fold.of - start
+        order = np.roll(order, -start)
+    elif fraction and not 0 < held < len(images):
         raise UserError(
             f"--validation-fraction {fraction:g} of {len(images)} examples leaves none to "
             f"{'train on' if held else 'validate on'}"
@@ -258,6 +286,8 @@ def hold_out(images: Images | Stream, given: data_labels.GivenLabels, fraction: 
         clean,
         stream.take(images, validation),
         given.given[:, validation],
+        training,
+        validation,
     )
 
 
@@ -301,8 +331,8 @@ def assemble(
     return Parts(network, chosen, optimizer, optimization.perturbed_statistics, augmentation)
 
 
-def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs) -> Run:
-    """The run before its first step."""
+def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs, examples: int | None = None) -> Run:
+    """The run before its first step, to record the dynamics of so many examples of the source."""
 
     def init(key):
         params, statistics = parts.network.init(key)
@@ -311,8 +341,10 @@ def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs) -> Run:
     init_all = jax.vmap(init, out_axes=steps.seed_axes(parts))
     keys = devices.everywhere(parts.mesh, seed_keys(experiment)["init"])
     state = jax.jit(init_all, out_shardings=devices.replicated(parts.mesh))(keys)
+    recorded = None if examples is None else dynamics.nothing_seen(experiment.seeds, examples)
+    recorded = devices.everywhere(parts.mesh, recorded)
     if experiment.select == "last":
-        return Run(state, None, inputs)
+        return Run(state, None, inputs, recorded)
     # Copies: the training epoch reuses the memory of the state that it is given.
     params, statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
     return Run(
@@ -321,12 +353,37 @@ def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs) -> Run:
             params, statistics, devices.everywhere(parts.mesh, np.full(experiment.seeds, -1, np.float32))
         ),
         inputs,
+        recorded,
+    )
+
+
+def compile_record(parts: Parts, split: Split) -> Callable:
+    """`record(dynamics, batches, logits) -> dynamics`: adds an epoch's batches and the held-out logits."""
+    mesh = parts.mesh
+    examples = devices.everywhere(mesh, (split.training, split.validation, split.validation_given))
+
+    def record(recorded, examples, batches, logits):
+        training, validation, given = examples
+        _, predictions, margins, indices = (x.reshape(len(x), -1) for x in batches)
+        predictions, margins = predictions.astype(jnp.int32), margins.astype(jnp.float32)
+        weight = dynamics.epoch_weight(margins)
+        recorded = dynamics.record(recorded, training[indices], predictions, margins, weight)
+        if logits is None:
+            return recorded
+        held_out = jnp.tile(validation, (len(given), 1)), jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return dynamics.record(recorded, *held_out, dynamics.margins(logits, given), weight)
+
+    compiled = jax.jit(record, out_shardings=devices.replicated(mesh))
+    return lambda recorded, batches, logits: compiled(
+        recorded, examples, batches, devices.everywhere(mesh, logits)
     )
 
 
 def measure_training(batches: Batches, split: Split) -> dict[str, Any]:
     """The epoch's metrics on the training batches, given and clean labels looked up by index."""
-    losses, predictions, indices = (np.asarray(x).reshape(len(x), -1) for x in batches)
+    losses, predictions, indices = (
+        np.asarray(x).reshape(len(x), -1) for x in (batches.loss, batches.predictions, batches.indices)
+    )
     given = np.take_along_axis(split.train_given, indices, axis=1)
     clean = None if split.train_clean is None else split.train_clean[indices]
     return metrics.train_metrics(losses, predictions, given, clean)

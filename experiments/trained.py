@@ -11,6 +11,7 @@ from experiments import checkpoint, config, run_folder
 from experiments.config import Experiment
 from experiments.data import stream
 from experiments.data.dataset import Images, Stream
+from experiments.dynamics import Dynamics
 from experiments.errors import UserError
 from experiments.steps import Inputs, Parts, TrainState, compile_evaluation
 from experiments.train import assemble, initial_run
@@ -24,6 +25,7 @@ class Trained(NamedTuple):
       params: of the model that is shipped: of the last epoch, or those selected on validation labels.
       statistics: BatchNorm's, that belong to `params`.
       resolved: what the configuration does not say, from config.json: classes, shapes, number of examples.
+      dynamics: None of a run that was trained before they were recorded.
     """
 
     experiment: Experiment
@@ -36,6 +38,7 @@ class Trained(NamedTuple):
     params: Any
     statistics: Any
     inputs: Inputs
+    dynamics: Dynamics | None
 
 
 def restore(run_dir: Path) -> Trained:
@@ -51,12 +54,14 @@ def restore(run_dir: Path) -> Trained:
         resolved["train_examples"],
     )
     channels = jnp.zeros(resolved["input_shape"][-1])
-    expected = jax.eval_shape(lambda: initial_run(parts, experiment, Inputs(channels, channels)))
+    expected = jax.eval_shape(
+        lambda: initial_run(parts, experiment, Inputs(channels, channels), resolved.get("examples"))
+    )
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True)
     restored = checkpoints.restore(checkpoint.abstract(expected))
     if restored is None:
         raise UserError(f"{run_dir} has no checkpoint yet; train it first")
-    epoch, (state, selected, inputs) = restored
+    epoch, (state, selected, inputs, dynamics) = restored
     shipped = selected or state
     return Trained(
         experiment,
@@ -69,6 +74,7 @@ def restore(run_dir: Path) -> Trained:
         shipped.params,
         shipped.statistics,
         inputs,
+        dynamics,
     )
 
 

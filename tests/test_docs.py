@@ -18,8 +18,6 @@ from experiments.loss_page import plain_losses
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 
-# Commands that the pages name and that are not here yet: delete each with the command's arrival.
-IN_PROGRESS = ("audit",)
 
 # Three trainings each, in frameworks that tests/sharpness/test_frameworks.py runs a step of anyway.
 LONG = ("start/equinox.md", "start/linen.md", "start/nnx.md")
@@ -54,8 +52,7 @@ def test_the_commands_of_the_pages_exist():
     commands = set(re.findall(r"^python -m experiments (.*?)$", text, flags=re.MULTILINE))
     assert len(commands) > 20
     for command in commands:
-        if command.split()[0] not in IN_PROGRESS:
-            parse(shlex.split(command))
+        parse(shlex.split(command))
 
 
 def test_every_command_is_listed():

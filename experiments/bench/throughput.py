@@ -74,7 +74,7 @@ def step_time(*, batch_size: int = 128, classes: int = 10, width: int = 256, blo
 
 
 def _step(parts, state, inputs, images, given):
-    state, (loss, _) = steps.train_step(parts, state, steps.prepare(inputs, images), given)
+    state, (loss, *_) = steps.train_step(parts, state, steps.prepare(inputs, images), given)
     return state, loss
 
 

@@ -43,6 +43,7 @@ class Dataset(NamedTuple):
       test_images: None if there are none.
       class_names: of class 0, 1, ..., if the source has names.
       numbered: whether the training examples are in the order in which others number them.
+      train_files: the training examples' files, relative to the source's folder, if each has one.
     """
 
     train_images: Images | Stream
@@ -53,6 +54,7 @@ class Dataset(NamedTuple):
     num_classes: int
     class_names: tuple[str, ...] | None = None
     numbered: bool = True
+    train_files: list[str] | None = None
 
 
 class Examples(NamedTuple):

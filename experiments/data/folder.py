@@ -69,7 +69,17 @@ def load(
     else:
         pixels = _cached_pixels(folder, paths, progress, image_size)
         train_images, test_images = pixels[:count], None if test is None else pixels[count:]
-    return Dataset(train_images, train.labels, None, test_images, test_labels, len(classes), tuple(classes))
+    names = [str(path.relative_to(folder)) for path in train.paths]
+    return Dataset(
+        train_images,
+        train.labels,
+        None,
+        test_images,
+        test_labels,
+        len(classes),
+        tuple(classes),
+        train_files=names,
+    )
 
 
 def load_images(

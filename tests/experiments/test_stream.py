@@ -213,7 +213,7 @@ METHOD = "cross_entropy"
 def final(run_dir, asked):
     parts = train.assemble(METHOD, asked, (4, 4, 1), 3, round(60 * (1 - asked.data.validation_fraction)))
     inputs = train.Inputs(np.zeros(1, np.float32), np.zeros(1, np.float32))
-    expected = jax.eval_shape(lambda: train.initial_run(parts, asked, inputs))
+    expected = jax.eval_shape(lambda: train.initial_run(parts, asked, inputs, 60))
     return checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True).restore(
         checkpoint.abstract(expected)
     )

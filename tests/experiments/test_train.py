@@ -41,7 +41,7 @@ def shipped(run_dir, tiny):
     examples = round(len(dataset.train_images) * (1 - tiny.data.validation_fraction))
     parts = train.assemble("cross_entropy", tiny, dataset.train_images.shape[1:], 3, examples)
     inputs = train.measure_inputs(dataset.train_images, standardize=False)
-    expected = jax.eval_shape(lambda: train.initial_run(parts, tiny, inputs))
+    expected = jax.eval_shape(lambda: train.initial_run(parts, tiny, inputs, len(dataset.train_images)))
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True)
     return checkpoints.restore(checkpoint.abstract(expected))
 
