@@ -5,7 +5,10 @@ import optax
 import pytest
 
 import noisy_optax as nox
+from noisy_optax._recommended import largest_norm
 from noisy_optax._recommended import relative_generalized_cross_entropy as relative
+
+UNCLIPPED = 1e6
 
 
 def softmax(z):
@@ -21,7 +24,9 @@ def batch():
 
 def value_and_gradient(logits, labels, q, bootstrap_weight=0.0):
     def total(z):
-        return jnp.sum(relative(z, jnp.asarray(labels), q=q, bootstrap_weight=bootstrap_weight))
+        return jnp.sum(
+            relative(z, jnp.asarray(labels), q=q, bootstrap_weight=bootstrap_weight, largest_norm=UNCLIPPED)
+        )
 
     return jax.value_and_grad(total)(jnp.asarray(logits))
 
@@ -54,13 +59,30 @@ def test_an_undecided_model_learns_as_from_cross_entropy():
     np.testing.assert_allclose(gradient, of_cross_entropy, rtol=1e-6)
 
 
+def test_logits_are_clipped_so_that_no_class_is_certain():
+    for classes in (2, 10, 1000):
+        limit = largest_norm(classes)
+        # The surest of its label that logits of that norm can be: they sum to 0.
+        surest = np.where(np.arange(classes) == 0, classes - 1.0, -1.0) / np.sqrt(classes * (classes - 1.0))
+        assert softmax(limit * surest)[0] == pytest.approx(0.956)
+        label = jnp.array([0])
+        inside, outside = (
+            relative(
+                jnp.asarray([scale * limit * surest]), label, q=0.7, bootstrap_weight=0.3, largest_norm=limit
+            )
+            for scale in (1.0, 50.0)
+        )
+        np.testing.assert_allclose(inside, outside, rtol=1e-5)
+    assert largest_norm(10) == pytest.approx(5.0, abs=0.01)
+
+
 def test_contract_at_the_edges():
     logits = jnp.array([[1e4, -1e4, 0.0], [0.0, -jnp.inf, 1.0], [jnp.nan, 0.0, 0.0], [0.0, 1.0, 2.0]])
     labels = jnp.array([1, 0, 0, 3])
     for q in (0.0, 0.6, 1.2):
 
         def losses(z, where=None, q=q):
-            return relative(z, labels, q=q, bootstrap_weight=0.5, where=where)
+            return relative(z, labels, q=q, bootstrap_weight=0.5, largest_norm=5.0, where=where)
 
         gradient = jax.grad(lambda z: jnp.sum(losses(z)[:2]))(logits)
         assert jnp.all(jnp.isfinite(losses(logits)[:2]))

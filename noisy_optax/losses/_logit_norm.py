@@ -149,11 +149,16 @@ def logit_clip_cross_entropy(
     """
     check_range("tau", tau, above=0.0)
     z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    tau, squared_norm = jnp.asarray(tau, z.dtype), _squared_norm(z)
-    clipped = squared_norm > tau**2
-    shrink = tau * jax.lax.rsqrt(jnp.where(clipped, squared_norm, tau**2))
-    z = _rescale(z, jnp.where(clipped, shrink, jnp.ones_like(shrink)))
+    z = clip_norm(z, tau)
     return _label.finish(-_label.log_probability(_label.log_odds(z, is_label)) + undefined, where)
+
+
+def clip_norm(z: Float[Array, "... classes"], limit: ArrayLike) -> Float[Array, "... classes"]:
+    """Logits scaled down to a norm of at most `limit`."""
+    limit, squared_norm = jnp.asarray(limit, z.dtype), _squared_norm(z)
+    clipped = squared_norm > limit**2
+    shrink = limit * jax.lax.rsqrt(jnp.where(clipped, squared_norm, limit**2))
+    return _rescale(z, jnp.where(clipped, shrink, jnp.ones_like(shrink)))
 
 
 def _power_sum(against_others: _label.AgainstOthers, q: ArrayLike) -> Float[Array, "..."]:
