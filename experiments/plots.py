@@ -261,7 +261,7 @@ def epochs(panels: dict[str, dict[str, list[float]]], ylabel: str, path: Path, s
         axes.set(title=title, xlabel="epoch", yscale=scale)
         axes.grid(alpha=0.3)
     subplots[0].set_ylabel(ylabel)
-    subplots[-1].legend(frameon=False)
+    figure.legend(*subplots[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     _save(figure, path)
 
 

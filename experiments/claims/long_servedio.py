@@ -2,6 +2,9 @@
 
 A linear model, on data that Long and Servedio made against convex losses: wrong labels turn its boundary,
 unless the loss is partially Huberised, its slope in p clipped. Clipping the gradient's norm is no remedy.
+
+Found here: a small limit on the norm of each example's gradient is one. That norm is the slope times the
+length of the input, so that the limit lets long and short inputs, which differ much here, count alike.
 """
 
 import math
