@@ -14,11 +14,11 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 import noisy_optax as nox
-from experiments import run_folder, train, trained
+from experiments import findings, run_folder, train, trained
 from experiments.data.dataset import Dataset
 from experiments.errors import UserError
 from experiments.progress import Progress
@@ -38,6 +38,7 @@ class Evidence(NamedTuple):
       margins: mean margin over the training, see `dynamics.Dynamics`.
       votes: the class that training predicts most often.
       leads: by what share of the weight, at most 1.
+      disagreement: share of labels that were not predicted after a tenth of the epochs, of each seed.
     """
 
     seeds: range
@@ -47,6 +48,7 @@ class Evidence(NamedTuple):
     margins: NDArray[np.float32]
     votes: NDArray[np.int32]
     leads: NDArray[np.float32]
+    disagreement: NDArray[np.float64]
 
 
 class Verdict(NamedTuple):
@@ -76,7 +78,7 @@ def audit(
     chosen = choose_seeds(evidence, seed)
     verdict = judge(evidence, chosen, method)
     given = evidence.given[chosen[0]]
-    rate = noise_rate(verdict.probability_wrong)
+    rate = noise_rate(verdict.probability_wrong, disagreement(evidence, chosen))
     result = {
         "estimated_noise_rate": rate._asdict(),
         "method": method,
@@ -152,7 +154,16 @@ def collect(run_dir: Path, folds: int | None, progress: Progress) -> tuple[Datas
     if not (np.isfinite(probabilities).all() and np.isfinite(margins).all()):
         raise UserError(f"{run_dir}: the training diverged, its probabilities are not finite; train it anew")
     seeds = train.seeds_of(run.experiment)
-    return dataset, Evidence(seeds, given.given, given.clean, probabilities, margins, votes, leads)
+    return dataset, Evidence(
+        seeds, given.given, given.clean, probabilities, margins, votes, leads, early_disagreement(run_dir)
+    )
+
+
+def early_disagreement(run_dir: Path) -> NDArray[np.float64]:
+    """Share of the training labels that each seed did not predict after a tenth of the epochs, `[seeds]`."""
+    history, _ = findings.read_history(run_dir / "metrics.jsonl")
+    accuracy = np.asarray(history[len(history) // 10]["train_accuracy"])
+    return 1 - accuracy
 
 
 def check_data(run_dir: Path, expected: dict[str, Any], dataset: Dataset) -> None:
@@ -201,7 +212,9 @@ def judge(evidence: Evidence, chosen: list[int], method: Method) -> Verdict:
     votes = np.zeros(probabilities.shape)
     for i in chosen:
         votes[np.arange(len(given)), evidence.votes[i]] += evidence.leads[i]
-    early = Verdict(from_margins(margins), -margins, votes.argmax(axis=1).astype(np.int32))
+    # Where few labels are wrong, most of the margins' weight is on the first epochs, when nothing is learnt.
+    probability_wrong = no_more_than(from_margins(margins), disagreement(evidence, chosen))
+    early = Verdict(probability_wrong, -margins, votes.argmax(axis=1).astype(np.int32))
     if method == "dynamics":
         return early
     log_p = np.log(np.maximum(_at(probabilities, given), np.finfo(np.float32).tiny))
@@ -222,6 +235,28 @@ def from_margins(margins: NDArray[np.floating]) -> NDArray[np.float64]:
     return expit(-STEEPNESS * np.asarray(margins, np.float64) / max(float(unit), 1e-30))
 
 
+def disagreement(evidence: Evidence, chosen: list[int]) -> float:
+    """Share of the labels that the chosen seeds did not predict after a tenth of the epochs."""
+    return float(evidence.disagreement[chosen].mean())
+
+
+def no_more_than(probability_wrong: NDArray[np.floating], share: float) -> NDArray[np.float64]:
+    """The same order, with the log-odds lowered so that at most a share of the labels is above 1/2.
+
+    >>> no_more_than(np.array([0.9, 0.6, 0.8, 0.1]), 0.25).round(2)
+    array([0.6 , 0.2 , 0.4 , 0.02])
+    """
+    p = np.clip(np.asarray(probability_wrong, np.float64), 1e-12, 1 - 1e-12)
+    log_odds = logit(p)
+    allowed = int(share * len(p))
+    if np.sum(p > 0.5) <= allowed:
+        return p
+    falling = np.sort(log_odds)[::-1]
+    # Half way between the last that may be above and the first that may not.
+    limit = falling[0] if allowed == 0 else (falling[allowed - 1] + falling[allowed]) / 2
+    return expit(log_odds - limit)
+
+
 def from_mixture(losses: NDArray[np.floating]) -> NDArray[np.float64]:
     """Probability that a label is wrong: of the larger losses in a mixture of two normals."""
     x = jnp.asarray(losses, jnp.float32)
@@ -232,12 +267,13 @@ def from_mixture(losses: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.nan_to_num(probability, nan=0.0)
 
 
-def noise_rate(probability_wrong: NDArray[np.floating]) -> Rate:
+def noise_rate(probability_wrong: NDArray[np.floating], disagreement: float = 0.0) -> Rate:
     """The share of labels that are more probably wrong than right, with its error.
 
     The variance is that of a share of so many examples, `r (1 - r) / n`, and the square of half the share of
     labels on the wrong side of 1/2 that the probabilities themselves expect, the mean of `min(p, 1 - p)`:
-    such mistakes may be all of one kind.
+    such mistakes may be all of one kind. The interval reaches up to the early disagreement, in which wrong
+    labels are counted together with those that are only hard.
 
     >>> noise_rate(np.array([0.0, 0.0, 0.0, 1.0])).rate
     0.25
@@ -245,7 +281,7 @@ def noise_rate(probability_wrong: NDArray[np.floating]) -> Rate:
     p = np.asarray(probability_wrong, np.float64)
     rate = float(np.mean(p > 0.5))
     error = float(np.sqrt(rate * (1 - rate) / len(p) + np.mean(np.minimum(p, 1 - p)) ** 2 / 4))
-    return Rate(rate, error, max(rate - 1.96 * error, 0.0), min(rate + 1.96 * error, 1.0))
+    return Rate(rate, error, max(rate - 1.96 * error, 0.0), min(max(rate + 1.96 * error, disagreement), 1.0))
 
 
 def auroc(

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from experiments import audit, config, metrics, run_folder
+from experiments.claims.report import markdown
 from experiments.data.dataset import Images, Stream
 from experiments.errors import UserError
 from experiments.progress import Progress
@@ -87,7 +88,10 @@ def of_run(run_dir: Path, folds: int | None, progress: Progress) -> dict[str, An
             ]
             rates[name] = {
                 "true": wrong,
-                "estimated": [audit.noise_rate(v.probability_wrong)._asdict() for v in verdicts],
+                "estimated": [
+                    audit.noise_rate(v.probability_wrong, audit.disagreement(own, [i]))._asdict()
+                    for i, v in enumerate(verdicts)
+                ],
             }
     if folds is not None:
         out_of_sample = kinds[f", {folds} folds"].probabilities
@@ -146,3 +150,71 @@ def table(measured: dict[str, Any]) -> Table:
     for name in dict.fromkeys(name for own in cells.values() for name in own):
         printed.add_row(name, *(f"{own[name]['mean']:.3f}" if name in own else "" for own in cells.values()))
     return printed
+
+
+RESULTS = Path(__file__).parent / "results" / "audit"
+
+
+def page() -> str:
+    """The page beside the results: digits, and a part of CIFAR-10 with labels that people gave."""
+    digits, human = (run_folder.read_json(RESULTS / f"{name}.json") for name in ("digits", "cifar10n"))
+    provenance, optimization = digits["provenance"], human["config"]["optimization"]
+    return f"""# Finding wrong labels
+
+How well `audit` ranks labels, beside cleanlab's score, which needs out-of-sample probabilities (here of a
+logistic regression, with the regularisation that suits it best of three, and of the same network). Area under
+the ROC curve. A run is named by its method; `dynamics`, the default, `mixture` and `both` are the kinds of
+evidence, `folds` says that they are out of sample, at the price of as many more trainings.
+
+Digits, mean over seeds {digits["seeds"][0]} to {digits["seeds"][-1]}; the audit's constants were chosen on
+seeds 0 to 4. `python -m experiments audit-benchmark` measures them (`digits.json`; {provenance["machine"]}).
+
+{areas(digits)}
+The first 5,000 images of CIFAR-10 with the `worst` labels of CIFAR-10N, the small CNN after
+{optimization["epochs"]} epochs, one run (`cifar10n.json`, by `audit-benchmark --run RUN`):
+
+{areas(human)}
+## The estimated share of wrong labels
+
+By the default evidence; in percent, means over seeds, and in how many seeds the 95 % interval holds the true
+share:
+
+{shares({**digits["cells"], "CIFAR-10N": human["cells"]["run"]})}"""
+
+
+def areas(measured: dict[str, Any]) -> str:
+    """The areas under the ROC curve, best first by the mean of their row."""
+    cells = {name: own["found"] for name, own in measured["cells"].items() if own["found"]}
+    names = dict.fromkeys(name for own in cells.values() for name in own)
+    ranked = sorted(
+        names, key=lambda name: -np.mean([own[name]["mean"] for own in cells.values() if name in own])
+    )
+    rows = [["evidence", *cells], ["---"] + ["---:"] * len(cells)]
+    rows += [
+        [name, *(f"{own[name]['mean']:.3f}" if name in own else "" for own in cells.values())]
+        for name in ranked
+    ]
+    return markdown(rows)
+
+
+def shares(cells: dict[str, Any]) -> str:
+    """True and estimated shares of wrong labels."""
+    rows = [["labels", "method", "true", "estimated", "intervals that hold it"], ["---"] * 2 + ["---:"] * 3]
+    for cell, own in cells.items():
+        for name, rates in own["rates"].items():
+            method, _, kind = name.partition(": ")
+            if kind != "dynamics":
+                continue
+            estimates = rates["estimated"]
+            holds = [e["low"] <= true <= e["high"] for e, true in zip(estimates, rates["true"], strict=True)]
+            mean = np.mean([estimate["rate"] for estimate in estimates])
+            rows.append(
+                [
+                    cell,
+                    f"`{method}`",
+                    f"{100 * np.mean(rates['true']):.1f}",
+                    f"{100 * mean:.1f}",
+                    f"{sum(holds)} of {len(holds)}",
+                ]
+            )
+    return markdown(rows)

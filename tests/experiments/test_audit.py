@@ -62,6 +62,16 @@ def test_the_rate_and_its_error_by_hand():
     assert audit.noise_rate(np.zeros(9)) == (0, 0, 0, 0)
 
 
+def test_the_early_disagreement_bounds_the_share_and_keeps_the_order():
+    suspicions = np.linspace(0.01, 0.99, 100)
+    bounded = audit.no_more_than(suspicions, 0.1)
+    assert np.mean(bounded > 0.5) == pytest.approx(0.1)
+    assert (np.diff(bounded) > 0).all()
+    np.testing.assert_allclose(audit.no_more_than(suspicions, 0.6), suspicions)
+    assert not (audit.no_more_than(suspicions, 0.0) > 0.5).any()
+    assert audit.noise_rate(bounded, 0.9).high == 0.9
+
+
 def test_a_mixture_of_equal_losses_accuses_nobody():
     assert (audit.from_mixture(np.zeros(5)) <= 0.5).all()
     low, high = audit.from_mixture(np.array([0.1, 0.2, 0.15, 4.0, 4.1]))[[0, 3]]
