@@ -157,8 +157,9 @@ RESULTS = Path(__file__).parent / "results" / "audit"
 
 def page() -> str:
     """The page beside the results: digits, and a part of CIFAR-10 with labels that people gave."""
-    digits, human = (run_folder.read_json(RESULTS / f"{name}.json") for name in ("digits", "cifar10n"))
-    provenance, optimization = digits["provenance"], human["config"]["optimization"]
+    digits = run_folder.read_json(RESULTS / "digits.json")
+    provenance = digits["provenance"]
+    runs = {path.stem: run_folder.read_json(path) for path in sorted(RESULTS.glob("run-*.json"))}
     return f"""# Finding wrong labels
 
 How well `audit` ranks labels, beside cleanlab's score, which needs out-of-sample probabilities (here of a
@@ -170,16 +171,24 @@ Digits, mean over seeds {digits["seeds"][0]} to {digits["seeds"][-1]}; the audit
 seeds 0 to 4. `python -m experiments audit-benchmark` measures them (`digits.json`; {provenance["machine"]}).
 
 {areas(digits)}
-The first 5,000 images of CIFAR-10 with the `worst` labels of CIFAR-10N, the small CNN after
-{optimization["epochs"]} epochs, one run (`cifar10n.json`, by `audit-benchmark --run RUN`):
-
-{areas(human)}
-## The estimated share of wrong labels
+{"".join(map(_of_run, runs.values()))}## The estimated share of wrong labels
 
 By the default evidence; in percent, means over seeds, and in how many seeds the 95 % interval holds the true
 share:
 
-{shares({**digits["cells"], "CIFAR-10N": human["cells"]["run"]})}"""
+{shares({**digits["cells"], **{name: run["cells"]["run"] for name, run in runs.items()}})}"""
+
+
+def _of_run(measured: dict[str, Any]) -> str:
+    """One run on other data, by `audit-benchmark --run RUN`."""
+    config = measured["config"]
+    data, model, epochs = config["data"], config["model"]["model"], config["optimization"]["epochs"]
+    labels = data["labels_file"] or data["noise"]
+    return f"""One run on {data["dataset"]}, labels {labels}, the model `{model}` after {epochs} epochs
+(`run-*.json`, by `audit-benchmark --run RUN`):
+
+{areas(measured)}
+"""
 
 
 def areas(measured: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ def nothing_seen(seeds: int, examples: int) -> Dynamics:
 
 def margins(logits: Float[Array, "... C"], labels: Int[Array, "..."]) -> Float[Array, "..."]:
     """Probability of the given label less that of the most probable other class, in [-1, 1]."""
-    p = jax.nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+    p = jax.nn.softmax(logits if logits.dtype.itemsize >= 4 else logits.astype(jnp.float32))
     is_given = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     return jnp.sum(jnp.where(is_given, p, 0.0), axis=-1) - jnp.max(jnp.where(is_given, 0.0, p), axis=-1)
 
@@ -46,7 +46,7 @@ def epoch_weight(margins: Float[Array, "seeds n"]) -> Float[Array, "seeds"]:
     were chosen on digits, seeds 0 to 4, and on a part of CIFAR-10N: with a larger one the epochs before
     anything is learnt outweigh the others where few labels are wrong.
     """
-    return jnp.var(margins, axis=1) ** 2 * jnp.mean(margins < 0, axis=1, dtype=jnp.float32) ** 4
+    return jnp.var(margins, axis=1) ** 2 * jnp.mean(margins < 0, axis=1, dtype=margins.dtype) ** 4
 
 
 def record(

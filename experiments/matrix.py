@@ -92,10 +92,14 @@ def accuracies(measured: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
 def table(measured: dict[str, Any]) -> Table:
     """The matrix for a person to read, in percent."""
     shown = accuracies(measured)
-    printed = Table(title="accuracy in %, mean of the last 10 epochs, mean over seeds", box=box.SIMPLE_HEAD)
+    title = "accuracy in %, mean of the last 10 epochs, mean over seeds"
+    # Narrow: seven columns of numbers leave just room for names on a terminal of 80 columns.
+    printed = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     printed.add_column("method", overflow="fold")
     for cell in shown:
-        printed.add_column(cell.replace("-", "\n", 1), justify="right", no_wrap=True)
+        kind, _, rate = cell.partition("-")
+        heading = kind if len(kind) <= 5 else f"{kind[:4]}."
+        printed.add_column(f"{heading}\n{rate}", justify="right", no_wrap=True)
     for method in next(iter(shown.values())):
         printed.add_row(method, *(f"{np.mean(of_cell[method]):.2f}" for of_cell in shown.values()))
     return printed
@@ -122,9 +126,13 @@ FIXED = "recommended"
 CHOOSING = 3
 
 
-def regrets(measured: dict[str, Any]) -> dict[str, Regret]:
-    """How `recommended` does in each cell."""
-    return {cell: regret(of_cell, FIXED, CHOOSING) for cell, of_cell in accuracies(measured).items()}
+def regrets(measured: dict[str, Any], *, one_gradient: bool) -> dict[str, Regret]:
+    """How `recommended` does in each cell, beside all other methods or those that cost no second gradient."""
+
+    def rivals(of_cell):
+        return {name: own for name, own in of_cell.items() if not (one_gradient and "+" in name)}
+
+    return {cell: regret(rivals(of_cell), FIXED, CHOOSING) for cell, of_cell in accuracies(measured).items()}
 
 
 def regret(of_cell: dict[str, np.ndarray], fixed: str, choosing: int) -> Regret:

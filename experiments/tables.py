@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import metrics, run_folder
+from experiments import audit_benchmark, matrix, metrics, run_folder
 from experiments.claims import report
 from experiments.claims.report import markdown
 from experiments.compare import percent
@@ -31,19 +31,6 @@ SMALL_OGC = "ogc:queue_size=1024,update_every=8"
 ON_GCE = ",base=generalized_cross_entropy"
 
 SANER = "cross_entropy+saner:scale_epochs=25"
-
-# The rows of the README's table.
-README_METHODS = (
-    "cross_entropy",
-    "mean_absolute_error",
-    "generalized_cross_entropy",
-    "phuber_cross_entropy",
-    "phuber_cross_entropy:tau=2",
-    "phuber_generalized_cross_entropy",
-    "ogc",
-    SMALL_OGC,
-    SMALL_OGC + ON_GCE,
-)
 
 # The methods of the files `more-*`, which have a cell more.
 MORE_CELLS = {**CELLS, "instance 40 %": "instance-0.4"}
@@ -95,6 +82,7 @@ def write() -> list[Path]:
         RESULTS / "README.md": results_page(),
         CIFAR10N / "README.md": cifar10n_page(),
         report.RESULTS / "README.md": report.page(),
+        audit_benchmark.RESULTS / "README.md": audit_benchmark.page(),
     }
     for path, text in pages.items():
         path.write_text(text)
@@ -108,7 +96,7 @@ def readme(text: str) -> str:
     _, found_end, after = rest.partition(end)
     if not (found_start and found_end):
         raise UserError(f"{README}: the markers {start.strip()} and {end} are missing")
-    return before + start + accuracies(load(), README_METHODS) + end + after
+    return before + start + of_matrix(_read("matrix")) + end + after
 
 
 def load() -> dict[str, dict[str, Any]]:
@@ -118,6 +106,51 @@ def load() -> dict[str, dict[str, Any]]:
 
 def _read(name: str) -> dict[str, Any]:
     return run_folder.read_json(RESULTS / f"{name}.json")
+
+
+def of_matrix(measured: dict[str, Any]) -> str:
+    """Mean and standard deviation over seeds of each method under each kind of noise, in percent."""
+    shown = matrix.accuracies(measured)
+    rows = [["method", *map(_noise, shown)], ["---"] + ["---:"] * len(shown)]
+    for method in next(iter(shown.values())):
+        spreads = (metrics.spread(of_cell[method]) for of_cell in shown.values())
+        rows.append([f"`{method}`", *(f"{s['mean']:.1f} ± {s['sd']:.1f}" for s in spreads)])
+    return markdown(rows)
+
+
+def _one_by_one(results: list[dict[str, Any]]) -> str:
+    """The methods of a comparison whose seeds were run one by one, and what each lost to cross-entropy."""
+    rows = [["method", "last-10 mean", "less cross-entropy"], ["---", "---:", "---:"]]
+    shown = {
+        method: np.concatenate([r["methods"][method]["last_10_mean"]["per_seed"] for r in results])
+        for method in results[0]["methods"]
+    }
+    for method, accuracy in shown.items():
+        mean, half = metrics.paired_difference(100 * accuracy, 100 * shown["cross_entropy"])
+        difference = "" if method == "cross_entropy" else f"{mean:+.2f} ± {half:.2f}"
+        rows.append([f"`{method}`", percent(metrics.spread(accuracy)), difference])
+    return markdown(rows)
+
+
+def regrets(measured: dict[str, Any], *, one_gradient: bool) -> str:
+    """How far `recommended` is from the best other method under each kind of noise."""
+    rows = [
+        ["noise", "best other method", "its accuracy", "`recommended`", "difference", "within a point"],
+        ["---"] * 2 + ["---:"] * 4,
+    ]
+    for cell, found in matrix.regrets(measured, one_gradient=one_gradient).items():
+        mean, half = found.difference
+        numbers = (f"{found.of_best:.2f}", f"{found.of_fixed:.2f}", f"{mean:+.2f} ± {half:.2f}")
+        rows.append([_noise(cell), f"`{found.best}`", *numbers, "yes" if mean >= -1 else "**no**"])
+    return markdown(rows)
+
+
+def _noise(cell: str) -> str:
+    """The name of a cell of the matrix for a person to read."""
+    kind, _, rate = cell.rpartition("-")
+    return {"none": "clean", "labels-file": "human"}.get(cell) or f"{kind} {float(rate):.0%}".replace(
+        "%", " %"
+    )
 
 
 def accuracies(
@@ -235,6 +268,10 @@ def results_page() -> str:
     results = load()
     any_result = next(iter(results.values()))
     seeds, provenance = any_result["seeds"], any_result["provenance"]
+    measured = _read("matrix")
+    matrix_seeds = next(iter(measured["cells"].values()))["seeds"]
+    choosing = _range(matrix_seeds[: matrix.CHOOSING])
+    scoring = _range(matrix_seeds[matrix.CHOOSING :])
     published = _read("published")
     check = _read("pytorch_check")
     more = {file: _read(f"more-{file}") for file in MORE_CELLS.values()}
@@ -258,6 +295,18 @@ deviation over seeds {seeds[0]} to {seeds[-1]}, which change noise, initialisati
 `make results` measures the files in this folder anew (JSON, with configuration, realised noise matrices and
 code version); `python -m experiments tables` makes this page and the README's table from them.
 Here: jax {provenance["jax"]}, {provenance["machine"]}.
+
+Every named method under every kind of noise (`matrix.json`, by `python -m experiments matrix`; the picture is
+docs/matrix.png):
+
+{_section("matrix", of_matrix(measured))}
+`recommended` beside the best other method of each cell, which is chosen on seeds {choosing}; both scored on
+seeds {scoring}, differences in points, paired, with 95 % intervals. First among all, then among those that
+take no second gradient, and so cost as much as it does:
+
+{_section("regrets", regrets(measured, one_gradient=False))}
+{_section("regrets_one_gradient", regrets(measured, one_gradient=True))}
+More of the clipped losses, in measurements of their own:
 
 {_section("accuracies", accuracies(results, any_result["methods"]))}
 The dynamics-aware loss, symmetric cross-entropy and logit bias, with their baselines measured again:
@@ -318,6 +367,9 @@ def cifar10n_page() -> str:
     rows = [["method", "last-10 mean", "best epoch"], ["---", "---:", "---:"]]
     for method, own in cnn["methods"].items():
         rows.append([f"`{method}`", percent(own["last_10_mean"]), percent(own["best_epoch"])])
+    short = [
+        run_folder.read_json(CIFAR10N / f"short-{seed}.json")["cells"]["labels-file"] for seed in range(3)
+    ]
     provenance = cnn["provenance"]
     wrong = f"{cnn['realised_noise']['rate'][0]:.1%}"
     data = cnn["config"]["data"]
@@ -331,6 +383,11 @@ The first 5,000 training images of CIFAR-10 with the `worst` labels of CIFAR-10N
 The small CNN, {cnn["epochs"]} epochs:
 
 {_section("cnn", markdown(rows))}
+Short training at a smaller width ({short[0]["epochs"]} epochs, `short-0.json` and so on), mean and standard
+deviation over {len(short)} seeds, which change initialisation, order and augmentation; differences paired,
+with 95 % intervals:
+
+{_section("short", _one_by_one(short))}
 ResNet-18 after {resnet["epochs"]} epochs on the CPU, killed and started again: {percent(resnet["last"])}.
 
 With the images as an npz file (arrays as in the README) and the labels as another (`clean` among them):
@@ -342,8 +399,15 @@ python -m experiments compare {examples} \\
 python -m experiments train {examples} \\
   --augment crop flip --standardize --batch-size 128 \\
   --model resnet18 --epochs {resnet["epochs"]} --checkpoint-every 1
+python -m experiments matrix {examples} \\
+  --augment crop flip --standardize --batch-size 128 --seeds 1 --first-seed 0 --model cnn --width 128 \\
+  --epochs {short[0]["epochs"]} --learning-rate 0.05 --methods {" ".join(short[0]["methods"])}
 ```
 """
+
+
+def _range(seeds: list[int]) -> str:
+    return f"{seeds[0]} to {seeds[-1]}"
 
 
 def _section(name: str, table: str) -> str:

@@ -3,7 +3,7 @@ import re
 import jax
 import pytest
 
-from experiments import tables
+from experiments import audit_benchmark, tables
 from experiments.claims import report
 
 README = tables.README.read_text()
@@ -21,6 +21,7 @@ def test_the_tables_are_those_of_the_committed_results():
     assert tables.readme(README) == README
     assert tables.results_page() == (tables.RESULTS / "README.md").read_text()
     assert tables.cifar10n_page() == (tables.CIFAR10N / "README.md").read_text()
+    assert audit_benchmark.page() == (audit_benchmark.RESULTS / "README.md").read_text()
     assert report.page() == (report.RESULTS / "README.md").read_text()
 
 
@@ -30,7 +31,7 @@ def test_the_commands_it_shows_exist():
     from experiments.__main__ import Command
 
     commands = re.findall(r"^python -m experiments (.*?)$", README, flags=re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 6
     for command in commands:
         tyro.cli(Command, args=command.split())
 
