@@ -64,7 +64,7 @@ OTHERS := cross_entropy generalized_cross_entropy dal dal:curve=cosine focal mea
 noise_flags = --noise $(word 1,$(subst -, ,$(1))) $(addprefix --noise-rate ,$(word 2,$(subst -, ,$(1))))
 measure = $(RUN) -m experiments compare --run-dir runs/results/$(1)
 
-results: $(VENV)/installed   ## measure experiments/results anew, two hours
+results: $(VENV)/installed   ## measure experiments/results anew, four hours
 	$(foreach cell,$(CELLS),$(call measure,$(cell)) $(call noise_flags,$(cell)) \
 	  --seeds 10 --methods $(METHODS) &&) true
 	$(call measure,symmetric-0.4-30-seeds) $(call noise_flags,symmetric-0.4) --seeds 30 --first-seed 100 \
@@ -83,9 +83,14 @@ results: $(VENV)/installed   ## measure experiments/results anew, two hours
 	  --first-seed 100 --gradient-norm-clip None --methods $(SHARPNESS)
 	$(RUN) -m experiments regression --output runs/regression.json
 	$(RUN) -m experiments claims
+	$(RUN) -m experiments matrix
+	$(RUN) -m experiments audit-benchmark --output runs/audit.json
 	@# Last, so that what is measured runs on code without uncommitted changes.
 	@for run in runs/results/*; do cp $$run/summary.json experiments/results/digits/$${run##*/}.json; done
 	@cp runs/regression.json experiments/results
+	@cp runs/matrix/matrix.json experiments/results/digits
+	@cp runs/matrix/matrix.png docs
+	@cp runs/audit.json experiments/results/audit/digits.json
 	@cp runs/claims/*.json runs/claims/*.png experiments/results/claims
 	@cp runs/results/symmetric-0.4/comparison.png docs/digits-symmetric-0.4.png
 	$(RUN) -m experiments tables
