@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit slow docs results format clean
+.PHONY: help demo test lint types unit slow mutations docs results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
 
 slow: $(VENV)/installed      ## the tests that take minutes each
 	$(RUN) -m pytest -m slow
+
+mutations: $(VENV)/installed ## break the library in forty ways and see whether the tests notice, 20 minutes
+	$(RUN) -m tests.mutations --workers $(WORKERS) --write
 
 docs: $(VENV)/installed      ## the pages of documentation, in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict

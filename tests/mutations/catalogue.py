@@ -1,0 +1,327 @@
+"""The ways in which the library is broken on purpose.
+
+A mutation that no test notices is a test that is missing: write that, do not take the mutation away. Where a
+change to the library moves an `old` text, move it here too; `tests/mutations/test_catalogue.py` says which.
+"""
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """One mistake, and the tests that have to notice it.
+
+    Attributes:
+      name: says what is wrong.
+      file: of the library, below `noisy_optax/`.
+      old: text that occurs in the file once.
+      new: what takes its place.
+      tests: the test file that mirrors the file, below `tests/`.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = (
+    # losses
+    Mutation(
+        "label_chosen_along_wrong_axis",
+        "losses/_label.py",
+        "logits = jnp.moveaxis(logits, axis, -1)",
+        "logits = jnp.moveaxis(logits, -1, axis)",
+        "losses/test_contract.py",
+    ),
+    Mutation(
+        "masked_loss_not_zero",
+        "losses/_label.py",
+        "return losses if where is None else jnp.where(jnp.asarray(where), losses, jnp.zeros_like(losses))",
+        "return losses",
+        "losses/test_contract.py",
+    ),
+    Mutation(
+        "label_alone_without_guard",
+        "losses/_label.py",
+        "jnp.where(alone, -jnp.inf, log_total)",
+        "log_total",
+        "losses/test_label.py",
+    ),
+    Mutation(
+        "generalized_cross_entropy_without_division",
+        "losses/_generalized_cross_entropy.py",
+        "-_label.expm1(q * log_p) / q,",
+        "-_label.expm1(q * log_p),",
+        "losses/test_golden.py",
+    ),
+    Mutation(
+        "clip_mask_inverted",
+        "losses/_clipped.py",
+        "clipped = log_odds <= threshold",
+        "clipped = log_odds > threshold",
+        "losses/test_clipped.py",
+    ),
+    Mutation(
+        "tangent_slope_sign",
+        "losses/_clipped.py",
+        "function(threshold) + tau * p_difference",
+        "function(threshold) - tau * p_difference",
+        "losses/test_clipped.py",
+    ),
+    Mutation(
+        "schedule_read_after_increment",
+        "losses/_robust_loss.py",
+        "ScheduledState(optax.safe_increment(state.count), evaluate(state.count))",
+        "ScheduledState(optax.safe_increment(state.count), evaluate(state.count + 1))",
+        "losses/test_robust_loss.py",
+    ),
+    Mutation(
+        "label_bias_in_value_only",
+        "losses/_logit_bias.py",
+        "loss.update(state, biased(logits, labels, where=where), labels, where=where)",
+        "loss.update(state, logits, labels, where=where)",
+        "losses/test_logit_bias.py",
+    ),
+    Mutation(
+        "entropy_sign",
+        "losses/_dynamics_aware.py",
+        "power + jnp.asarray(bootstrap_weight, z.dtype) * share / q",
+        "power - jnp.asarray(bootstrap_weight, z.dtype) * share / q",
+        "losses/test_dynamics_aware.py",
+    ),
+    Mutation(
+        "implicit_gradient_sign",
+        "losses/_bi_tempered.py",
+        "return excess, change / _steepness",
+        "return excess, -change / _steepness",
+        "losses/test_bi_tempered.py",
+    ),
+    Mutation(
+        "weights_of_a_sum_unused",
+        "losses/_combined.py",
+        "jnp.asarray(weight, value.dtype) * value for value, weight in values",
+        "value for value, weight in values",
+        "losses/test_combined.py",
+    ),
+    Mutation(
+        "share_without_the_label",
+        "losses/_normalized.py",
+        "return label / (label + others)",
+        "return label / others",
+        "losses/test_contract.py",
+    ),
+    # ogc
+    Mutation(
+        "queue_drops_the_newest",
+        "ogc/_state.py",
+        "state.queue[x.size :]",
+        "state.queue[: state.queue.size - x.size]",
+        "ogc/test_loss.py",
+    ),
+    Mutation(
+        "queue_off_by_one",
+        "ogc/_state.py",
+        "filled=jnp.minimum(state.filled + x.size,",
+        "filled=jnp.minimum(state.filled + x.size + 1,",
+        "ogc/test_loss.py",
+    ),
+    Mutation(
+        "bound_of_the_next_step",
+        "ogc/_state.py",
+        "bound=bound(state.count))",
+        "bound=bound(state.count + 1))",
+        "ogc/test_loss.py",
+    ),
+    Mutation(
+        "too_few_examples_refit_all_the_same",
+        "ogc/_state.py",
+        ">= math.ceil(MIN_VALID_SHARE * queue_size)",
+        ">= 0",
+        "ogc/test_loss.py",
+    ),
+    Mutation(
+        "clean_and_noisy_swapped_in_the_posterior",
+        "ogc/_state.py",
+        "jax.nn.sigmoid(clean - noisy)",
+        "jax.nn.sigmoid(noisy - clean)",
+        "ogc/test_loss.py",
+    ),
+    Mutation(
+        "gradient_flows_through_the_fit",
+        "ogc/_loss.py",
+        "jax.lax.stop_gradient(logits), labels",
+        "logits, labels",
+        "ogc/test_loss.py",
+    ),
+    Mutation(
+        "queue_mask_inverted",
+        "ogc/_loss.py",
+        "~jnp.isnan(log_p) & jnp.asarray(where)",
+        "~jnp.isnan(log_p) & ~jnp.asarray(where)",
+        "ogc/test_loss.py",
+    ),
+    Mutation(
+        "mixture_weights_unused",
+        "ogc/_mixture.py",
+        "scale = jnp.log(mixture.weights) - 0.5 * jnp.log(mixture.variances)",
+        "scale = -0.5 * jnp.log(mixture.variances)",
+        "ogc/test_mixture.py",
+    ),
+    Mutation(
+        "mixture_components_swapped",
+        "ogc/_mixture.py",
+        "crossed = mixture.means[0] > mixture.means[1]",
+        "crossed = mixture.means[0] < mixture.means[1]",
+        "ogc/test_mixture.py",
+    ),
+    Mutation(
+        "normals_truncated_elsewhere",
+        "ogc/_threshold.py",
+        "H_MAX = float(-np.log(PROBABILITY_MIN))",
+        "H_MAX = float(-np.log(2 * PROBABILITY_MIN))",
+        "ogc/test_threshold.py",
+    ),
+    Mutation(
+        "norm_at_tau_counted_twice",
+        "ogc/_threshold.py",
+        "jax.lax.cumsum(densities, axis=1, reverse=True) - densities",
+        "jax.lax.cumsum(densities, axis=1, reverse=True)",
+        "ogc/test_per_example.py",
+    ),
+    Mutation(
+        "mean_over_masked_examples_too",
+        "ogc/_per_example.py",
+        "kept = jnp.maximum(jnp.sum(where, dtype=weights.dtype), 1.0)",
+        "kept = weights.size",
+        "ogc/test_per_example.py",
+    ),
+    # sharpness
+    Mutation(
+        "rho_sign",
+        "sharpness/_ascent.py",
+        "_tree.with_norm(_schedule.at(rho, count), gradient)",
+        "_tree.with_norm(-_schedule.at(rho, count), gradient)",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "running_mean_starts_at_zero",
+        "sharpness/_ascent.py",
+        "decay = jnp.where(count == 0, jnp.zeros_like(decay), decay)",
+        "decay = jnp.where(count < 0, jnp.zeros_like(decay), decay)",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "norm_without_guard_at_zero",
+        "sharpness/_tree.py",
+        "/ jnp.where(length == 0, jnp.ones_like(length), length)",
+        "/ length",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "alpha_on_group_a",
+        "sharpness/_descent.py",
+        "group_masks(g, s).b",
+        "group_masks(g, s).a",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "gsam_adds_what_it_should_remove",
+        "sharpness/_descent.py",
+        "jnp.subtract, second, _tree.scale",
+        "jnp.add, second, _tree.scale",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "equal_components_in_group_b",
+        "sharpness/_groups.py",
+        "jnp.abs(second) < jnp.abs(first)",
+        "jnp.abs(second) <= jnp.abs(first)",
+        "test_diagnostics.py",
+    ),
+    Mutation(
+        "chunks_summed_instead_of_averaged",
+        "sharpness/_m_sharpness.py",
+        "lambda x: jnp.mean(x, axis=0), updates",
+        "lambda x: jnp.sum(x, axis=0), updates",
+        "sharpness/test_m_sharpness.py",
+    ),
+    Mutation(
+        "micro_batches_counted_from_two",
+        "sharpness/_step.py",
+        "(jnp.arange(1, count + 1), micro_batches)",
+        "(jnp.arange(2, count + 2), micro_batches)",
+        "sharpness/test_step.py",
+    ),
+    # schedules, noise, per-example gradients, diagnostics, the configuration without tuning
+    Mutation(
+        "saner_epoch_from_zero",
+        "schedules.py",
+        "count // steps_per_epoch + 1, epochs",
+        "count // steps_per_epoch, epochs",
+        "test_schedules.py",
+    ),
+    Mutation(
+        "dal_epochs_one_short",
+        "schedules.py",
+        "np.arange(operator.index(total_epochs) + 1, dtype=np.float64)",
+        "np.arange(operator.index(total_epochs), dtype=np.float64)",
+        "test_schedules.py",
+    ),
+    Mutation(
+        "true_class_not_excluded",
+        "noise.py",
+        "labels, rate, (1, num_classes), num_classes",
+        "labels, rate, (0, num_classes), num_classes",
+        "test_noise.py",
+    ),
+    Mutation(
+        "true_class_not_excluded_by_instance",
+        "noise.py",
+        "jnp.where(labels[:, None] == classes[None, :], -jnp.inf, scores)",
+        "scores",
+        "test_noise.py",
+    ),
+    Mutation(
+        "noise_matrix_transposed",
+        "noise.py",
+        "cumulative = jnp.cumsum(matrix, axis=1)",
+        "cumulative = jnp.cumsum(matrix.T, axis=1)",
+        "test_noise.py",
+    ),
+    Mutation(
+        "example_weights_unused",
+        "per_example.py",
+        "jnp.sum(values * weights.astype(values.dtype))",
+        "jnp.sum(values)",
+        "test_per_example.py",
+    ),
+    Mutation(
+        "last_chunk_dropped",
+        "per_example.py",
+        "if whole < size:",
+        "if whole > size:",
+        "test_per_example.py",
+    ),
+    Mutation(
+        "fitting_ratio_upside_down",
+        "diagnostics.py",
+        "jnp.mean(rate, where=~clean) / jnp.mean(rate, where=clean)",
+        "jnp.mean(rate, where=clean) / jnp.mean(rate, where=~clean)",
+        "test_diagnostics.py",
+    ),
+    Mutation(
+        "gradient_flows_through_the_weight",
+        "_recommended.py",
+        "power *= jax.lax.stop_gradient(jnp.exp(-q * log_top))",
+        "power *= jnp.exp(-q * log_top)",
+        "test_recommended.py",
+    ),
+    Mutation(
+        "bootstrapping_never_whole",
+        "_recommended.py",
+        "jnp.maximum(q(count) - 1.0, 0.0) / (_LAST_Q - 1.0)",
+        "jnp.maximum(q(count) - 1.0, 0.0)",
+        "test_recommended.py",
+    ),
+)
