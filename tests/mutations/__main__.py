@@ -177,8 +177,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str, str, str]]:
 def summary(outcomes: Sequence[Outcome], seconds: float, workers: int) -> str:
     noticed = sum(outcome.problem is None for outcome in outcomes)
     return (
-        f"{noticed} of {len(outcomes)} mutations were noticed, in {seconds / 60:.1f} minutes with {workers} at "
-        f"a time, on {datetime.date.today().isoformat()} at commit {commit()}."
+        f"{noticed} of {len(outcomes)} mutations were noticed, in {seconds / 60:.1f} minutes with {workers} "
+        f"at a time, on {datetime.date.today().isoformat()} at commit {commit()}."
     )
 
 
