@@ -38,7 +38,7 @@ unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
 slow: $(VENV)/installed      ## the tests that take minutes each
 	$(RUN) -m pytest -m slow
 
-mutations: $(VENV)/installed ## break the library in forty ways and see whether the tests notice, 20 minutes
+mutations: $(VENV)/installed ## break the library in forty ways and see whether the tests notice
 	$(RUN) -m tests.mutations --workers $(WORKERS) --write
 
 docs: $(VENV)/installed      ## the pages of documentation, in site/

@@ -318,10 +318,10 @@ MUTATIONS = (
         "test_recommended.py",
     ),
     Mutation(
-        "bootstrapping_never_whole",
+        "preferred_class_ignored",
         "_recommended.py",
-        "jnp.maximum(q(count) - 1.0, 0.0) / (_LAST_Q - 1.0)",
-        "jnp.maximum(q(count) - 1.0, 0.0)",
+        "jax.lax.stop_gradient(jnp.exp(-q * log_top))",
+        "jax.lax.stop_gradient(jnp.exp(0 * log_top))",
         "test_recommended.py",
     ),
 )
