@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit slow mutations docs results format clean
+.PHONY: help demo test lint types unit slow mutations bench docs results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -40,6 +40,11 @@ slow: $(VENV)/installed      ## the tests that take minutes each
 
 mutations: $(VENV)/installed ## break the library in forty ways and see whether the tests notice
 	$(RUN) -m tests.mutations --workers $(WORKERS) --write
+
+bench: $(VENV)/installed     ## measure speed, memory and start-up, and compare with the last time
+	$(RUN) -m experiments bench all --output runs/bench.json --history experiments/results/bench/history.jsonl
+	@cp runs/bench.json experiments/results/bench/all.json
+	$(RUN) -m experiments tables
 
 docs: $(VENV)/installed      ## the pages of documentation, in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict

@@ -24,7 +24,7 @@ from experiments import (
     tables,
 )
 from experiments.audit import audit
-from experiments.bench import gpu, losses, ogc, sharpness, throughput
+from experiments.bench import budgets, gpu
 from experiments.claims import report as claims_report
 from experiments.compare import compare, percent
 from experiments.data import cache, tfds_sets
@@ -55,13 +55,7 @@ Command = (
 
 STOPPED = 75
 
-BENCHES = {
-    "ogc": ogc.measure,
-    "sharpness": sharpness.measure,
-    "losses": losses.measure,
-    "training": throughput.measure,
-    "gpu": gpu.measure,
-}
+BENCHES = {**budgets.PARTS, "gpu": gpu.measure}
 
 
 def main(args: list[str] | None = None) -> int:
@@ -157,6 +151,17 @@ def run(command: Command, console: Console) -> None:
                 run_folder.write_json(output, measured)
         case config.Prepare(name, data_dir):
             tfds_sets.prepare(name.removeprefix("tfds:"), data_dir, progress)
+        case config.Bench("all", blocks, output, history):
+            config.check_bench(command)
+            # Before minutes of measuring, and before a file is written that may change the working tree.
+            earlier, provenance = budgets.read_history(history), run_folder.provenance()
+            measured = {**budgets.measure(blocks, console), "provenance": provenance}
+            line = budgets.entry(measured, provenance)
+            console.print(budgets.table(budgets.rows(measured), budgets.before(earlier, line)))
+            if output is not None:
+                run_folder.write_json(output, measured)
+            budgets.append_history(history, line)
+            progress.say(f"history {history}")
         case config.Bench(what, blocks, output):
             config.check_bench(command)
             measured = {"bench": what, **BENCHES[what](blocks), "provenance": run_folder.provenance()}

@@ -302,17 +302,23 @@ class Prepare:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Measure speed and memory and print them as JSON; a few minutes."""
+    """Measure speed and memory, a few minutes; `all` shows the budgets, what is one of them prints JSON."""
 
-    what: Positional[Literal["ogc", "sharpness", "losses", "training", "gpu"]]
+    what: Positional[
+        Literal["all", "ogc", "sharpness", "losses", "training", "program", "startup", "commands", "gpu"]
+    ]
     """`ogc`: training step over cross-entropy's, refit over scikit-learn's, memory by chunk size;
     `sharpness`: SANER's training step over SGD's and SAM's; `losses`: each loss over cross-entropy;
-    `training`: an epoch over that of a plain loop, and what makes a step dearer; `gpu`: ResNet-18 in
-    images per second, over a plain PyTorch loop's where PyTorch is installed (a rehearsal on a CPU)."""
+    `training`: an epoch over that of a plain loop, and what makes a step dearer; `program`: operations in a
+    compiled step, and what is compiled again; `startup`: the import, and what comes before the first epoch;
+    `commands`: `compare`, and a run that is killed and resumed; `gpu`, not part of `all`: ResNet-18 in images
+    per second, over a plain PyTorch loop's where PyTorch is installed (a rehearsal on a CPU)."""
     blocks: int = 15
     """How often the two sides of a ratio are timed in turn."""
     output: Path | None = None
     """A file for the JSON, besides."""
+    history: Path = Path("runs/bench-history.jsonl")
+    """Where `all` adds a line to, and finds what was measured before on a machine of the same kind."""
 
 
 @dataclasses.dataclass(frozen=True)

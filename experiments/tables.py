@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments import audit_benchmark, matrix, metrics, run_folder
+from experiments.bench import page as bench_page
 from experiments.claims import report
 from experiments.claims.report import markdown
 from experiments.compare import percent
@@ -82,6 +83,7 @@ def write() -> list[Path]:
         RESULTS / "README.md": results_page(),
         CIFAR10N / "README.md": cifar10n_page(),
         report.RESULTS / "README.md": report.page(),
+        bench_page.RESULTS / "README.md": bench_page.page(),
         audit_benchmark.RESULTS / "README.md": audit_benchmark.page(),
     }
     for path, text in pages.items():

@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from experiments import audit_benchmark, tables
+from experiments.bench import page
 from experiments.claims import report
 
 README = tables.README.read_text()
@@ -22,6 +23,7 @@ def test_the_tables_are_those_of_the_committed_results():
     assert tables.results_page() == (tables.RESULTS / "README.md").read_text()
     assert tables.cifar10n_page() == (tables.CIFAR10N / "README.md").read_text()
     assert audit_benchmark.page() == (audit_benchmark.RESULTS / "README.md").read_text()
+    assert page.page() == (page.RESULTS / "README.md").read_text()
     assert report.page() == (report.RESULTS / "README.md").read_text()
 
 

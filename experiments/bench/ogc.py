@@ -135,8 +135,6 @@ def memory() -> dict[str, Any]:
     """Temporary memory of a compiled step over per-example gradients, by chunk size."""
     network = models.build(config.Model(model="cnn", norm="group"), IMAGE_SHAPE, CLASSES)
     params, statistics = jax.eval_shape(network.init, jax.random.key(0))
-    images = jax.ShapeDtypeStruct((BATCH_SIZE, *IMAGE_SHAPE), jnp.float32)
-    labels = jax.ShapeDtypeStruct((BATCH_SIZE,), jnp.int32)
     transformation = nox.ogc.ogc(statistic="gradient_norm", bound=1.5)
     state = jax.eval_shape(transformation.init, params)
 
@@ -159,7 +157,9 @@ def memory() -> dict[str, Any]:
             weighted_gradient=lambda weights: weighted(params, weights, images, labels),
         )
 
-    def megabytes(step):
+    def megabytes(step, batch_size=BATCH_SIZE):
+        images = jax.ShapeDtypeStruct((batch_size, *IMAGE_SHAPE), jnp.float32)
+        labels = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
         compiled = jax.jit(step).lower(params, state, images, labels).compile()
         analysis = compiled.memory_analysis()
         return None if analysis is None else round(analysis.temp_size_in_bytes / 1e6, 1)
@@ -170,6 +170,7 @@ def memory() -> dict[str, Any]:
         "chunk_8": megabytes(functools.partial(bounded, 8)),
         "chunk_32": megabytes(functools.partial(bounded, 32)),
         "chunk_128": megabytes(functools.partial(bounded, 128)),
+        f"chunk_8_batch_{4 * BATCH_SIZE}": megabytes(functools.partial(bounded, 8), 4 * BATCH_SIZE),
         "all_gradients_at_once": megabytes(whole),
         "batch_times_parameters": round(4e-6 * BATCH_SIZE * count, 1),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 
 def first_call(function: Callable[[], Any]) -> float:
@@ -37,13 +38,17 @@ def in_turn(
         in_order = (0, 1) if block % 2 == 0 else (1, 0)
         for which in in_order * calls if interleaved else np.repeat(in_order, calls):
             times[block, which] += _seconds(pair[which]) / calls
+    return {**ratio(times), "calls_per_block": calls}
+
+
+def ratio(times: NDArray) -> dict[str, Any]:
+    """The median ratio over the blocks of `times` [blocks, 2], in seconds, with its quartiles."""
     ratios = times[:, 0] / times[:, 1]
     return {
         "ratio": round(float(np.median(ratios)), 4),
         "quartiles": _rounded(np.percentile(ratios, [25, 75])),
         "milliseconds": _rounded(1e3 * np.median(times, axis=0)),
-        "blocks": blocks,
-        "calls_per_block": calls,
+        "blocks": len(times),
     }
 
 

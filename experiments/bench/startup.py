@@ -1,0 +1,85 @@
+"""What a user waits for before anything has been trained: the import, and the first epoch of `train`."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.bench import timing
+from experiments.errors import UserError
+
+FIRST_EPOCHS = 3
+
+
+def measure(blocks: int) -> dict[str, Any]:
+    """Both, each in processes of its own."""
+    return {"import": imports(blocks), "first_epoch": first_epochs()}
+
+
+def imports(blocks: int) -> dict[str, Any]:
+    """Importing `noisy_optax` over importing `optax`, in turn."""
+    pair = "noisy_optax", "optax"
+    # The first ones write bytecode and fill the cache of the file system.
+    for name in pair:
+        _import_seconds(name)
+    times = np.zeros((blocks, 2))
+    for block in range(blocks):
+        for which in (0, 1) if block % 2 == 0 else (1, 0):
+            times[block, which] = _import_seconds(pair[which])
+    return {"what": "import noisy_optax / import optax, a process each", **timing.ratio(times)}
+
+
+def _import_seconds(name: str) -> float:
+    code = f"import time; began = time.perf_counter(); import {name}; print(time.perf_counter() - began)"
+    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+
+
+def first_epochs() -> dict[str, Any]:
+    """Seconds from the start of `train` on digits until its first epoch is written down.
+
+    Of one with nothing compiled before, and the median of those that find what it has compiled.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = [
+            first_epoch(Path(folder) / str(run), Path(folder) / "compiled") for run in range(1 + FIRST_EPOCHS)
+        ]
+    return {
+        "what": "seconds from the start of `python -m experiments train` until its first epoch is in metrics.jsonl",
+        "nothing_compiled": round(seconds[0], 2),
+        "compiled_before": round(float(np.median(seconds[1:])), 2),
+        "each": [round(number, 2) for number in seconds],
+    }
+
+
+def first_epoch(run_dir: Path, compiled: Path) -> float:
+    """Seconds of one start of `train`, whose compiled programs are kept in a folder."""
+    began = time.perf_counter()
+    process = start_training(run_dir, compiled, epochs=1)
+    wait_for_epochs(process, run_dir, 1)
+    seconds = time.perf_counter() - began
+    process.wait()
+    return seconds
+
+
+def start_training(run_dir: Path, compiled: Path, epochs: int) -> subprocess.Popen:
+    """`train` on digits in a process of its own."""
+    flags = ["--epochs", str(epochs), "--checkpoint-every", "1", "--run-dir", str(run_dir)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments", "train", *flags],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(compiled)},
+    )
+
+
+def wait_for_epochs(process: subprocess.Popen, run_dir: Path, epochs: int) -> None:
+    """Until so many are written down; UserError if the process ends before."""
+    written = run_dir / "metrics.jsonl"
+    while not written.exists() or written.read_text().count("\n") < epochs:
+        if process.poll() is not None and not written.exists():
+            raise UserError(f"`train` ended with exit code {process.returncode}; see what it printed above")
+        time.sleep(0.005)
