@@ -100,7 +100,7 @@ def train(
     run_folder.claim(run_dir, record)
     if (run_dir / "summary.json").exists():
         progress.say(f"{run_dir}: already finished")
-        return run_folder.read_json(run_dir / "summary.json")
+        return run_folder.read_summary(run_dir / "summary.json")
 
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints")
     inputs = devices.everywhere(mesh, measure_inputs(split.train_images, experiment.data.standardize))

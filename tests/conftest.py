@@ -16,6 +16,8 @@ import jax
 import pytest
 
 hypothesis.settings.register_profile("tests", max_examples=25, deadline=None, derandomize=True)
+# For `make fuzz`, round after round.
+hypothesis.settings.register_profile("fuzz", max_examples=200, deadline=None)
 hypothesis.settings.load_profile("tests")
 
 
