@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit slow docs results format clean
+.PHONY: help demo test lint types unit slow fuzz docs results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -37,6 +37,11 @@ unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
 
 slow: $(VENV)/installed      ## the tests that take minutes each
 	$(RUN) -m pytest -m slow
+
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/installed      ## the property tests on ever new examples, until FUZZ_SECONDS have passed
+	@end=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$end ]; do \
+	  $(RUN) -m pytest -q -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz || exit 1; done
 
 docs: $(VENV)/installed      ## the pages of documentation, in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
