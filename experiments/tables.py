@@ -107,8 +107,8 @@ def _made(path: Path, make: Callable[[], str]) -> str:
         return make()
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
-            f"{path}: a result file that it is made from is not complete ({error!r}); `make results` measures "
-            f"them anew"
+            f"{path}: a result file that it is made from is not complete ({error!r}); `make results` "
+            f"measures them anew"
         ) from error
 
 

@@ -117,13 +117,12 @@ def _reading(path: Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    with _reading(path, "cannot be read as an npz file"):
-        # Opened here, so that it is closed here, whatever NumPy makes of it. Pickled content could run code.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path}: expected an npz archive of named arrays, got a single array")
-            yield archive
+    # Opened here, so that it is closed here, whatever NumPy makes of it. Pickled content could run code.
+    with _reading(path, "cannot be read as an npz file"), path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise UserError(f"{path}: expected an npz archive of named arrays, got a single array")
+        yield archive
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray:

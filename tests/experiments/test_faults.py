@@ -1,6 +1,7 @@
-"""What is damaged, cut off, empty, gone or not to be opened: one line that names it, and nothing left behind."""
+"""What is damaged, empty, gone or not to be opened is named in one line; what is killed goes on."""
 
 import builtins
+import contextlib
 import errno
 import functools
 import io
@@ -21,12 +22,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import __main__, checkpoint, tables
+from experiments import __main__, checkpoint, run_folder, tables
 from experiments.claims import report as claims_report
+from experiments.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
-FLAGS = "--epochs 2 --batch-size 8 --width 16 --checkpoint-every 1".split()
+FLAGS = ["--epochs", "2", "--batch-size", "8", "--width", "16", "--checkpoint-every", "1"]
 ON_DATA = ["train", "--dataset", "npz:data.npz", *FLAGS, "--run-dir"]
 SUSPECTS = """rank,index,given_label,suggested_label,probability_wrong
 1,5,0,1,0.875000
@@ -248,31 +250,41 @@ def test_any_file_of_a_checkpoint(damage, tmp_path):
         np.testing.assert_array_equal(tree["b"], trees[epoch]["b"], err_msg=str(file))
 
 
-# A full disk.
+# A full disk; for checkpoints see test_train.
 
 
-@pytest.mark.parametrize(
-    ("limit", "named"),
-    [(100, "config.json"), (1_500, "metrics.jsonl"), (8_000, "checkpoint"), (30_000, "curves.png")],
-)
-def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(limit, named, work, capsys, monkeypatch):
+@contextlib.contextmanager
+def little_room(limit):
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    command = [*ON_DATA, "full"]
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            code = __main__.main(command)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+
+
+@pytest.mark.parametrize(("limit", "named"), [(100, "config.json"), (20_000, "curves.png")])
+# What is compiled finds no room in its cache either.
+@pytest.mark.filterwarnings("ignore")
+def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(limit, named, work, capsys):
+    command = [*ON_DATA, "full"]
+    with little_room(limit):
+        code = __main__.main(command)
     said = capsys.readouterr().err
-    print(said)
-    assert code == 2
-    assert named in said
-    assert said.count("\n") == 1
-    assert not list((work / "full").rglob("*unfinished*")) + list((work / "full").rglob("*-tmp*"))
+    assert (code, said.count("\n")) == (2, 1)
+    assert f"{named}: cannot be written (File too large)" in said
+    assert not [path for path in (work / "full").rglob("*") if path.match("*unfinished*")]
     assert __main__.main(command) == 0
     assert numbers(work / "full") == numbers(work / "run")
+
+
+def test_no_room_for_a_line_or_for_predictions(work, capsys):
+    before = contents(work)
+    with little_room(100):
+        fails_in_one_line(["predict", "run", "new.npz"], "predictions.csv", capsys)
+        assert contents(work) == before
+        with pytest.raises(UserError, match=r"metrics.jsonl: cannot be written \(File too large\)"):
+            run_folder.append_metrics(work, {"epoch": 1, "train_loss": [0.0] * 100})
 
 
 def numbers(run_dir):

@@ -393,7 +393,8 @@ def test_any_numbers_at_all_give_finite_ones_or_nan_in_value_and_gradient(loss, 
     assert not np.any(np.isinf(value))
     np.testing.assert_array_equal(lost, np.any(np.isnan(gradient), axis=1))
     assert np.all(np.isfinite(gradient[~lost]))
-    assert not np.any(value[~where]) and not np.any(gradient[~where])
+    assert not np.any(value[~where])
+    assert not np.any(gradient[~where])
     usable = where & np.all(np.abs(logits) <= 1e4, axis=1) & (labels >= 0) & (labels < C)
     assert not np.any(lost & usable)
 
