@@ -71,10 +71,10 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} is not a run folder: config.json is missing")
-    try:
-        return read_json(path)["config"]
-    except (KeyError, TypeError):
-        raise UserError(f"{path}: damaged: there is no configuration in it") from None
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise UserError(f"{path}: damaged: there is no configuration in it")
+    return content["config"]
 
 
 def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:

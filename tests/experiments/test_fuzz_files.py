@@ -22,6 +22,7 @@ def bytes_of(save, *args, **arrays):
     return buffer.getvalue()
 
 
+PARTS = ("train_images", "train_labels", "train_clean_labels", "test_images", "test_labels")
 WHOLE = {
     "plain.npz": bytes_of(np.savez, train_images=IMAGES, train_labels=LABELS),
     "compressed.npz": bytes_of(np.savez_compressed, train_images=IMAGES, train_labels=LABELS),
@@ -92,10 +93,7 @@ def test_damaged_bytes(name, folder, data):
     read_every_way(path)
 
 
-KEYS = st.sampled_from(
-    ["train_images", "train_labels", "train_clean_labels", "test_images", "test_labels", "images"]
-    + ["labels", "given", "clean", "a/b"]
-)
+KEYS = st.sampled_from([*PARTS, "images", "labels", "given", "clean", "a/b"])
 DTYPES = st.one_of(
     stn.scalar_dtypes(),
     stn.byte_string_dtypes(),
