@@ -382,6 +382,7 @@ def test_finite_and_in_range_for_any_logit_up_to_1e4_and_minus_inf_at_wrong_clas
         assert np.all(value <= loss.case.bound * (1 + 1e-6))
 
 
+@pytest.mark.slow
 @hypothesis.given(
     logits=stn.arrays(np.float32, (B, C), elements=st.floats(width=32)),
     labels=stn.arrays(np.int32, B, elements=st.integers(-2, C + 1)),
@@ -531,6 +532,12 @@ def test_label_out_of_range_is_nan_in_value_and_gradient(loss, label):
     assert np.all(np.isnan(gradient[3]))
     np.testing.assert_array_equal(value[others], expected_value[others])
     np.testing.assert_array_equal(gradient[others], expected_gradient[others])
+
+
+def test_neither_a_label_nor_a_possible_class_is_nan_in_value_and_gradient(loss):
+    value, gradient = loss.value_and_gradient(np.full_like(LOGITS, -np.inf), np.full_like(LABELS, -1))
+    assert np.all(np.isnan(value))
+    assert np.all(np.any(np.isnan(gradient), axis=1))
 
 
 def test_eight_bit_labels_do_not_wrap_around_the_number_of_classes(loss):
