@@ -76,7 +76,7 @@ def check_images(source: Path | str, key: str, images: NDArray, first: int = 0) 
         return images
     if not np.issubdtype(images.dtype, np.floating):
         raise UserError(f"{source}: {key} must be uint8 (0 to 255) or floating, got {images.dtype}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         images = images.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))
     if bad.size:
