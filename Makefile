@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit slow mutations bench docs results format clean
+.PHONY: help demo test lint types unit slow fuzz mutations bench docs results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -37,6 +37,11 @@ unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
 
 slow: $(VENV)/installed      ## the tests that take minutes each
 	$(RUN) -m pytest -m slow
+
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/installed      ## the property tests on ever new examples, until FUZZ_SECONDS have passed
+	@end=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$end ]; do \
+	  $(RUN) -m pytest -q -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz || exit 1; done
 
 mutations: $(VENV)/installed ## break the library in forty ways and see whether the tests notice
 	$(RUN) -m tests.mutations --workers $(WORKERS) --write

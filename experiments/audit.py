@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -329,9 +328,8 @@ def write(
             )
 
     for name, make in (("labels.csv", csv_file), ("audit.npz", npz_file)):
-        unfinished = run_dir / f"{name}.unfinished"
-        make(unfinished)
-        os.replace(unfinished, run_dir / name)
+        with run_folder.whole(run_dir / name) as unfinished:
+            make(unfinished)
     # Last: with it the audit is finished.
     run_folder.write_json(run_dir / "audit.json", result)
 

@@ -515,7 +515,7 @@ def from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
     """The inverse of `as_record`, up to hyper-parameters of other methods."""
     try:
         return _from_record(record)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"config.json is damaged or of another version of this program ({error!r})"
         ) from error

@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,7 +104,7 @@ def read(folder: Path) -> Run:
         raise UserError(f"{path}: expected the configuration of a run ({error})") from error
     history, remarks = read_history(folder / "metrics.jsonl")
     epochs = experiment.optimization.epochs
-    summary = read_summary(folder / "summary.json") if (folder / "summary.json").exists() else None
+    summary = run_folder.read_summary(folder / "summary.json") if (folder / "summary.json").exists() else None
     if summary is None:
         remarks.insert(0, f"This run is not finished: {len(history)} of {epochs} epochs are done.")
         seeds = list(train.seeds_of(experiment))
@@ -123,17 +124,6 @@ def read(folder: Path) -> Run:
     )
 
 
-def read_summary(path: Path) -> dict[str, Any]:
-    """What a finished run says of its results."""
-    summary = run_folder.read_json(path)
-    if (
-        isinstance(summary, dict)
-        and {"metric", "seeds", "last", "last_10_mean", "best_epoch"} <= summary.keys()
-    ):
-        return summary
-    raise UserError(f"{path}: expected the results of a run; `train` writes the file anew once it is deleted")
-
-
 def read_history(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The epochs in metrics.jsonl, and a remark if a last line was left out that a kill had cut off."""
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
@@ -142,7 +132,7 @@ def read_history(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
         try:
             epoch = json.loads(line)
             epoch["train_loss"], metrics.headline(epoch)
-        except (ValueError, TypeError, KeyError, StopIteration):
+        except (ValueError, TypeError, KeyError, StopIteration, RecursionError):
             if number == len(lines):
                 return history, ["The last line of metrics.jsonl is incomplete and was left out."]
             raise UserError(
@@ -163,7 +153,7 @@ def read_suspects(path: Path, num_classes: int) -> list[Suspect]:
         missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
         if missing:
             raise _not_an_audit(path, 1, f"has no column {missing[0]!r}")
-        for number, row in enumerate(rows, 2):
+        for number, row in enumerate(_readable(path, rows), 2):
             try:
                 index, given, suggested = (int(row[name]) for name in _COLUMNS[1:4])
                 probability = float(row["probability_wrong"])
@@ -177,6 +167,14 @@ def read_suspects(path: Path, num_classes: int) -> list[Suspect]:
                 raise _not_an_audit(path, number, f"has probability_wrong {probability}; expected 0 to 1")
             suspects.append(Suspect(number, index, given, suggested, probability, row.get("file") or None))
     return suspects
+
+
+def _readable(path: Path, rows: csv.DictReader) -> Iterator[dict[str, str]]:
+    try:
+        yield from rows
+    # A quotation mark without its other half makes the rest of the file one field, too long to be read.
+    except csv.Error as error:
+        raise _not_an_audit(path, rows.line_num, f"cannot be read ({error})") from error
 
 
 def _not_an_audit(path: Path, row: int, found: str) -> UserError:

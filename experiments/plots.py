@@ -13,6 +13,8 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 
+from experiments import run_folder
+
 # Draws on axes of its own.
 Panel = Callable[[Axes], object]
 History = list[dict[str, Any]]
@@ -337,6 +339,5 @@ def _band(axes: Axes, values: Iterable[Iterable[float | None]], label: str, **st
 
 
 def _save(figure: matplotlib.figure.Figure, path: Path) -> None:
-    unfinished = path.with_suffix(".unfinished.png")
-    figure.savefig(unfinished, dpi=120)
-    unfinished.replace(path)
+    with run_folder.whole(path) as unfinished:
+        figure.savefig(unfinished, dpi=120, format="png")

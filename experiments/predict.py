@@ -1,13 +1,12 @@
 """Labels for new examples, from a trained run."""
 
 import csv
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from experiments import trained
+from experiments import run_folder, trained
 from experiments.data import sources
 from experiments.errors import UserError
 from experiments.progress import Progress
@@ -52,17 +51,13 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
 def _write(
     path: Path, probabilities: np.ndarray, names: list[str] | None, class_names: tuple[str, ...]
 ) -> None:
-    unfinished = path.with_name(f"{path.stem}.unfinished{path.suffix}")
-    try:
+    with run_folder.whole(path) as unfinished:
         if path.suffix == ".npz":
-            np.savez_compressed(unfinished, labels=probabilities.argmax(axis=1), probabilities=probabilities)
+            with unfinished.open("wb") as file:
+                np.savez_compressed(file, labels=probabilities.argmax(axis=1), probabilities=probabilities)
         else:
-            with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-                csv.writer(file).writerows(_rows(probabilities, names, class_names))
-        os.replace(unfinished, path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written ({error.strerror})") from error
+            with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as table:
+                csv.writer(table).writerows(_rows(probabilities, names, class_names))
 
 
 def _rows(

@@ -4,7 +4,6 @@ import base64
 import datetime
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,10 +58,8 @@ def report(folders: tuple[Path, ...], output: Path | None, examples: int, progre
         today=datetime.date.today().isoformat(),
         commit=run_folder.provenance()["commit"],
     )
-    unfinished = output.with_name(f"{output.name}.unfinished")
-    # The name of a file may hold bytes that are no text.
-    unfinished.write_text(text, encoding="utf-8", errors="replace")
-    os.replace(unfinished, output)
+    # The name of a file may hold bytes that are no text: they become question marks.
+    run_folder.write_text(output, text)
     progress.say(f"report {output}")
     return output
 

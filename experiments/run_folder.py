@@ -3,13 +3,14 @@
 Of a run's processes on several hosts all read and the first one writes.
 """
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import jax
 import numpy as np
 
 from experiments import devices
-from experiments.errors import UserError
+from experiments.errors import UserError, one_line
 
 
 def claim(run_dir: Path, config: dict[str, Any]) -> None:
@@ -70,10 +71,10 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} is not a run folder: config.json is missing")
-    try:
-        return read_json(path)["config"]
-    except (KeyError, TypeError):
-        raise UserError(f"{path}: damaged: there is no configuration in it") from None
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise UserError(f"{path}: damaged: there is no configuration in it")
+    return content["config"]
 
 
 def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
@@ -81,21 +82,29 @@ def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
     path = run_dir / "metrics.jsonl"
     try:
         lines = path.read_text().splitlines()[:epochs] if path.exists() else []
-        metrics = [json.loads(line) for line in lines]
+        metrics = [_epoch(line) for line in lines]
     except ValueError as error:
         raise UserError(f"{path}: damaged ({error}); delete the run folder to start anew") from error
     if len(metrics) < epochs:
         raise UserError(
             f"{path}: has {len(metrics)} epochs, the checkpoint {epochs}; delete the run folder to start anew"
         )
-    _replace(path, "".join(line + "\n" for line in lines))
+    write_text(path, "".join(line + "\n" for line in lines))
     return metrics
+
+
+def _epoch(line: str) -> dict[str, Any]:
+    epoch = json.loads(line)
+    if not isinstance(epoch, dict) or "train_loss" not in epoch:
+        raise ValueError("expected the metrics of an epoch")
+    return epoch
 
 
 def append_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
     """Adds one epoch's metrics as a line of metrics.jsonl."""
+    path = run_dir / "metrics.jsonl"
     if devices.is_main_process():
-        with (run_dir / "metrics.jsonl").open("a") as file:
+        with _writing(path), path.open("a") as file:
             file.write(json.dumps(_plain(metrics)) + "\n")
 
 
@@ -103,13 +112,30 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file that this module wrote."""
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
+    # The last one is of brackets without an end.
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """What a finished run says of its results."""
+    again = "`train` writes the file anew once it is deleted"
+    try:
+        summary = read_json(path)
+        _ = summary["metric"], summary["seeds"]
+        spreads = [summary[name] for name in ("last", "last_10_mean", "best_epoch")]
+        if all(isinstance(spread, dict) and {"mean", "sd"} <= spread.keys() for spread in spreads):
+            return summary
+    except UserError as error:
+        raise UserError(f"{error}; {again}") from error
+    except (KeyError, TypeError):
+        pass
+    raise UserError(f"{path}: expected the results of a run; {again}")
 
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file, whole or not at all."""
-    _replace(path, as_json(content) + "\n")
+    write_text(path, as_json(content) + "\n")
 
 
 def as_json(content: Any) -> str:
@@ -117,11 +143,34 @@ def as_json(content: Any) -> str:
     return json.dumps(_plain(content), indent=1)
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all; what Unicode does not have becomes a question mark."""
     if devices.is_main_process():
-        unfinished = path.with_name(path.name + ".unfinished")
-        unfinished.write_text(text)
-        os.replace(unfinished, path)
+        with whole(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """The name under which to write what then becomes `path`, or is gone again if writing fails."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    with _writing(path):
+        try:
+            yield unfinished
+            os.replace(unfinished, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    # The system does not say which file it was that found no room.
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or one_line(error)})") from error
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The tables in README.md and experiments/results, made from the measured results committed there."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +78,28 @@ _PUBLISHED_CELLS = {
 
 def write() -> list[Path]:
     """Rewrites the tables from the result files; returns the files that hold them."""
-    pages = {
-        README: readme(README.read_text()),
-        RESULTS / "README.md": results_page(),
-        CIFAR10N / "README.md": cifar10n_page(),
-        report.RESULTS / "README.md": report.page(),
-        bench_page.RESULTS / "README.md": bench_page.page(),
-        audit_benchmark.RESULTS / "README.md": audit_benchmark.page(),
+    makers: dict[Path, Callable[[], str]] = {
+        README: lambda: readme(README.read_text()),
+        RESULTS / "README.md": results_page,
+        CIFAR10N / "README.md": cifar10n_page,
+        audit_benchmark.RESULTS / "README.md": audit_benchmark.page,
+        report.RESULTS / "README.md": report.page,
+        bench_page.RESULTS / "README.md": bench_page.page,
     }
+    pages = {path: _made(path, make) for path, make in makers.items()}
     for path, text in pages.items():
-        path.write_text(text)
+        run_folder.write_text(path, text)
     return list(pages)
+
+
+def _made(path: Path, make: Callable[[], str]) -> str:
+    try:
+        return make()
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{path}: a result file that it is made from is not complete ({error!r}); `make results` "
+            f"measures them anew"
+        ) from error
 
 
 def readme(text: str) -> str:
@@ -107,7 +118,11 @@ def load() -> dict[str, dict[str, Any]]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    return run_folder.read_json(RESULTS / f"{name}.json")
+    path = RESULTS / f"{name}.json"
+    result = run_folder.read_json(path)
+    if not isinstance(result, dict):
+        raise UserError(f"{path}: expected results by name, got {type(result).__name__}")
+    return result
 
 
 def of_matrix(measured: dict[str, Any]) -> str:

@@ -99,8 +99,9 @@ def train(
     record = config.as_record(method, experiment) | {"resolved": resolved(dataset, examples, fold)}
     run_folder.claim(run_dir, record)
     if (run_dir / "summary.json").exists():
+        summary = run_folder.read_summary(run_dir / "summary.json")
         progress.say(f"{run_dir}: already finished")
-        return run_folder.read_json(run_dir / "summary.json")
+        return summary
 
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints")
     inputs = devices.everywhere(mesh, measure_inputs(split.train_images, experiment.data.standardize))

@@ -44,16 +44,17 @@ class Trained(NamedTuple):
 def restore(run_dir: Path) -> Trained:
     """Reads the newest checkpoint of `run_dir`; UserError if there is none."""
     record = run_folder.read_config(run_dir)
-    method, experiment = config.from_record(record)
-    resolved = record["resolved"]
-    parts = assemble(
-        method,
-        experiment,
-        tuple(resolved["input_shape"]),
-        resolved["num_classes"],
-        resolved["train_examples"],
-    )
-    channels = jnp.zeros(resolved["input_shape"][-1])
+    try:
+        method, experiment = config.from_record(record)
+        resolved = record["resolved"]
+        input_shape = tuple(resolved["input_shape"])
+        num_classes, examples = resolved["num_classes"], resolved["train_examples"]
+    except (UserError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{run_dir / 'config.json'}: expected the configuration of a run ({error})"
+        ) from error
+    parts = assemble(method, experiment, input_shape, num_classes, examples)
+    channels = jnp.zeros(input_shape[-1])
     expected = jax.eval_shape(
         lambda: initial_run(parts, experiment, Inputs(channels, channels), resolved.get("examples"))
     )

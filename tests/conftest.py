@@ -16,6 +16,8 @@ import jax
 import pytest
 
 hypothesis.settings.register_profile("tests", max_examples=25, deadline=None, derandomize=True)
+# For `make fuzz`: other examples in each of its rounds.
+hypothesis.settings.register_profile("fuzz", max_examples=50, deadline=None)
 hypothesis.settings.load_profile("tests")
 
 

@@ -25,7 +25,12 @@ PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
 
 
 class Row(NamedTuple):
-    """One promise: what is measured, the most it may be (None: reported only), what it was, and its quartiles."""
+    """One promise: what is measured and what came of it.
+
+    Attributes:
+      reach: the most it may be; None: reported only.
+      quartiles: over the blocks of a ratio.
+    """
 
     what: str
     reach: float | None

@@ -1,4 +1,4 @@
-"""What XLA makes of a training step: how many operations, what is written in place, what is compiled again."""
+"""What XLA makes of training: operations in a step, memory that is written in place, what is compiled again."""
 
 import contextlib
 import re
@@ -28,7 +28,7 @@ def measure(blocks: int) -> dict[str, Any]:
 
 
 def compiled_step(method: str) -> dict[str, Any]:
-    """Operations after XLA's optimization, by where they run, and the share of the state that is written in place.
+    """Operations after XLA's optimization, by where they run, and the share of the state written in place.
 
     Operations within a fused kernel count as one; those of a branch, a refit say, run only where it is taken.
     """
@@ -77,7 +77,7 @@ _BRANCHES = re.compile(
 
 
 def compilations(method: str) -> list[int]:
-    """What XLA is asked to compile in each of the first epochs of `train`, evaluation and checkpoint included."""
+    """What XLA is asked to compile in each of the first epochs of `train`, whole epochs with all they do."""
     counts = [0]
 
     def count(event: str, seconds: float, **_: Any) -> None:

@@ -49,7 +49,7 @@ def first_epochs() -> dict[str, Any]:
             first_epoch(Path(folder) / str(run), Path(folder) / "compiled") for run in range(1 + FIRST_EPOCHS)
         ]
     return {
-        "what": "seconds from the start of `python -m experiments train` until its first epoch is in metrics.jsonl",
+        "what": "seconds from the start of `train` on digits until its first epoch is in metrics.jsonl",
         "nothing_compiled": round(seconds[0], 2),
         "compiled_before": round(float(np.median(seconds[1:])), 2),
         "each": [round(number, 2) for number in seconds],

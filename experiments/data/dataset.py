@@ -76,7 +76,8 @@ def check_images(source: Path | str, key: str, images: NDArray, first: int = 0) 
         return images
     if not np.issubdtype(images.dtype, np.floating):
         raise UserError(f"{source}: {key} must be uint8 (0 to 255) or floating, got {images.dtype}")
-    images = images.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        images = images.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))
     if bad.size:
         raise UserError(f"{source}: {key} has a value that is not a finite float32 at index {first + bad[0]}")
@@ -90,7 +91,8 @@ def check_labels(
     if labels.ndim != 1:
         hint = "; one-hot labels are not supported, pass class indices" if labels.ndim == 2 else ""
         raise UserError(f"{source}: {key} must be [N], got shape {list(labels.shape)}{hint}")
-    if not np.issubdtype(labels.dtype, np.integer):
+    # NumPy counts spans of time among the integers.
+    if labels.dtype.kind not in "iu":
         raise UserError(f"{source}: {key} must be integers, got {labels.dtype}")
     if len(labels) != length:
         raise UserError(f"{source}: {key} has {len(labels)} entries for {length} images")

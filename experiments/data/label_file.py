@@ -60,10 +60,15 @@ def read(text: str, own: Labels, num_classes: int, *, numbered: bool = True) -> 
 
 def _read_npy(path: Path) -> NDArray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
+    # What NumPy and the parser of its headers raise depends on where the file is damaged.
+    except Exception as error:
         hint = "; save its arrays with numpy.savez" if "pickle" in str(error) else ""
         raise UserError(f"{path}: cannot be read as an npy file ({one_line(error)}){hint}") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: expected a single array, got an npz archive; rename it to FILE.npz")
+    return array
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -82,7 +87,8 @@ def _has_pickle(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(".pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
+    # Damaged: reading its arrays will say how.
+    except Exception:
         return False
 
 

@@ -3,10 +3,8 @@
 import contextlib
 import os
 import struct
-import tokenize
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,19 +67,6 @@ def load_images(path: Path) -> Examples:
         return Examples(images, None, None)
 
 
-# Of NumPy, zipfile and the parser of NumPy's headers, for a file damaged in one place or another.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
 def _stream(path: Path, key: str, images: NDArray) -> Stream:
     """Images of a memory map, checked where that means reading them."""
     example = check_images(path, key, images[:1] if images.ndim else images)
@@ -118,25 +103,31 @@ def read_all(path: Path) -> dict[str, NDArray]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+def _reading(path: Path, what: str) -> Iterator[None]:
     try:
-        # Opened here, so that it is closed here, whatever NumPy makes of it. Pickled content could run code.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path}: expected an npz archive of named arrays, got a single array")
-            yield archive
+        yield
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except _UNREADABLE as error:
-        raise UserError(f"{path}: cannot be read as an npz file ({one_line(error)})") from error
+    # What NumPy, zipfile and the parser of NumPy's headers raise depends on where a file is damaged.
+    except Exception as error:
+        raise UserError(f"{path}: {what} ({one_line(error)})") from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    # Opened here, so that it is closed here, whatever NumPy makes of it. Pickled content could run code.
+    with _reading(path, "cannot be read as an npz file"), path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise UserError(f"{path}: expected an npz archive of named arrays, got a single array")
+        yield archive
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray:
-    try:
+    with _reading(path, f"array {name!r} cannot be read"):
         array = archive[name]
-    except _UNREADABLE as error:
-        raise UserError(f"{path}: array {name!r} cannot be read ({one_line(error)})") from error
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: {name!r} is not an array")
     return array
@@ -144,27 +135,28 @@ def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray:
 
 def _map(path: Path, name: str) -> NDArray:
     """A memory map of an array that lies in an npz file as it is."""
-    try:
-        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-            info = archive.getinfo(f"{name}.npy")
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise UserError(
-                    f"{path}: array {name!r} is compressed and cannot be streamed; save the file with "
-                    f"numpy.savez, or leave out --stream"
-                )
-            # A local header: 30 bytes, of which the last four are the lengths of the two fields that follow.
-            file.seek(info.header_offset + 26)
-            name_length, extra_length = struct.unpack("<HH", file.read(4))
-            file.seek(name_length + extra_length, os.SEEK_CUR)
-            version = np.lib.format.read_magic(file)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, fortran_order, dtype = read_header(file)
-            if dtype.hasobject:
-                # A map would take the bytes of the pickle for addresses.
-                raise ValueError("pickled content is never loaded")
-            return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran_order else "C")
-    except (*_UNREADABLE, KeyError, struct.error) as error:
-        raise UserError(f"{path}: array {name!r} cannot be read ({one_line(error)})") from error
+    with (
+        _reading(path, f"array {name!r} cannot be read"),
+        zipfile.ZipFile(path) as archive,
+        path.open("rb") as file,
+    ):
+        info = archive.getinfo(f"{name}.npy")
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise UserError(
+                f"{path}: array {name!r} is compressed and cannot be streamed; save the file with "
+                f"numpy.savez, or leave out --stream"
+            )
+        # A local header: 30 bytes, of which the last four are the lengths of the two fields that follow.
+        file.seek(info.header_offset + 26)
+        name_length, extra_length = struct.unpack("<HH", file.read(4))
+        file.seek(name_length + extra_length, os.SEEK_CUR)
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran_order, dtype = read_header(file)
+        if dtype.hasobject:
+            # A map would take the bytes of the pickle for addresses.
+            raise ValueError("pickled content is never loaded")
+        return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran_order else "C")

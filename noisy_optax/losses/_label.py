@@ -146,8 +146,10 @@ def against_others(z: Float[Array, "... classes"], marked: Bool[Array, "... clas
     # No other class has any probability: log(0), spelled so that its gradient is 0 and not 0 * inf.
     alone = total == 0
     log_total = jnp.log(jnp.where(alone, jnp.ones_like(total), total))
-    marked_logit = at_label(z, marked)
-    defined = jnp.any(marked, axis=-1) & (jnp.maximum(marked_logit, top) < jnp.inf)
+    has_label = jnp.any(marked, axis=-1)
+    # Without one all logits are taken, so that NaN reaches the gradient of each, even where all are -inf.
+    marked_logit = at_label(z, marked | ~has_label[..., None])
+    defined = has_label & (jnp.maximum(marked_logit, top) < jnp.inf)
     log_odds = (marked_logit - top) - jnp.where(alone, -jnp.inf, log_total)
     log_odds *= jnp.where(defined, 1.0, jnp.nan).astype(z.dtype)
     return AgainstOthers(log_odds, below_top, log_total)

@@ -81,7 +81,6 @@ def _set(index, value):
         (_with("test_images", np.zeros((30, 4, 4, 1), np.float32)), "expected the same"),
     ],
 )  # fmt: skip
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
 def test_wrong_arrays_are_named(tmp_path, tiny_arrays, change, said):
     path = tmp_path / "wrong.npz"
     np.savez(path, **change(tiny_arrays))

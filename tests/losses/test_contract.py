@@ -262,6 +262,10 @@ class Loss:
         values, pull_back = jax.vjp(lambda z: self.call(z, labels, where=where), logits)
         return values, pull_back(jnp.ones_like(values))[0]
 
+    @functools.partial(jax.jit, static_argnums=(0, 3))
+    def sum_and_gradient(self, logits, labels, axis):
+        return jax.value_and_grad(lambda z: self.call(z, labels, axis=axis).sum())(logits)
+
     def value_and_gradient(self, logits, labels, where=None):
         if where is None:
             where = np.ones(len(logits), bool)
@@ -378,6 +382,47 @@ def test_finite_and_in_range_for_any_logit_up_to_1e4_and_minus_inf_at_wrong_clas
         assert np.all(value <= loss.case.bound * (1 + 1e-6))
 
 
+@pytest.mark.slow
+@hypothesis.given(
+    logits=stn.arrays(np.float32, (B, C), elements=st.floats(width=32)),
+    labels=stn.arrays(np.int32, B, elements=st.integers(-2, C + 1)),
+    where=MASK,
+)
+def test_any_numbers_at_all_give_finite_ones_or_nan_in_value_and_gradient(loss, logits, labels, where):
+    value, gradient = loss.value_and_gradient(logits, labels, where)
+    lost = np.isnan(value)
+    assert not np.any(np.isinf(value))
+    np.testing.assert_array_equal(lost, np.any(np.isnan(gradient), axis=1))
+    assert np.all(np.isfinite(gradient[~lost]))
+    assert not np.any(value[~where])
+    assert not np.any(gradient[~where])
+    usable = where & np.all(np.abs(logits) <= 1e4, axis=1) & (labels >= 0) & (labels < C)
+    assert not np.any(lost & usable)
+
+
+SHAPES = [((C,), -1), ((3, 2), -1), ((7, 3), 0), ((2, C, 3), 1)]
+
+
+@pytest.mark.slow
+@hypothesis.given(data=st.data())
+def test_any_type_and_shape_is_what_float64_makes_of_the_same_logits(loss, data):
+    dtype = data.draw(st.sampled_from([jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64]))
+    shape, axis = data.draw(st.sampled_from(SHAPES))
+    batch = tuple(np.delete(shape, axis))
+    drawn = data.draw(stn.arrays(np.float32, shape, elements=st.floats(-1e4, 1e4, width=32)))
+    labels = data.draw(stn.arrays(np.int32, batch, elements=st.integers(0, shape[axis] - 1)))
+    with jax.enable_x64(True):
+        logits = jnp.asarray(drawn).astype(dtype)
+        value, gradient = loss.sum_and_gradient(logits, labels, axis)
+        expected, expected_gradient = loss.sum_and_gradient(logits.astype(jnp.float64), labels, axis)
+    assert gradient.dtype == dtype
+    scale = max(1.0, float(jnp.max(jnp.abs(expected_gradient))))
+    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        np.asarray(gradient, np.float64), expected_gradient, atol=scale * max(1e-3, 2 * jnp.finfo(dtype).eps)
+    )
+
+
 def test_class_at_minus_inf_is_as_if_it_were_not_there(loss):
     impossible = np.array([-np.inf, *LOGITS[0, 1:]], np.float32) * np.ones((B, 1), np.float32)
     labels = np.array([1, 2, 3, 4, 1, 2, 3, 4], np.int32)
@@ -487,6 +532,12 @@ def test_label_out_of_range_is_nan_in_value_and_gradient(loss, label):
     assert np.all(np.isnan(gradient[3]))
     np.testing.assert_array_equal(value[others], expected_value[others])
     np.testing.assert_array_equal(gradient[others], expected_gradient[others])
+
+
+def test_neither_a_label_nor_a_possible_class_is_nan_in_value_and_gradient(loss):
+    value, gradient = loss.value_and_gradient(np.full_like(LOGITS, -np.inf), np.full_like(LABELS, -1))
+    assert np.all(np.isnan(value))
+    assert np.all(np.any(np.isnan(gradient), axis=1))
 
 
 def test_eight_bit_labels_do_not_wrap_around_the_number_of_classes(loss):

@@ -3,12 +3,15 @@
 import functools
 from pathlib import Path
 
+import hypothesis
 import jax
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as stn
 
 from noisy_optax import losses, ogc
 from noisy_optax.ogc import _state, _threshold
@@ -330,6 +333,36 @@ def test_degenerate_queues_give_a_finite_threshold(name):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
     # Where nothing tells two kinds of labels apart nothing is clipped.
     assert (state.probability_threshold > np.float32(1e-7)) == (name == "two values")
+
+
+LEAST, MOST = float(np.float32(1e-7)), float(np.float32(16.118))
+
+
+@hypothesis.given(
+    queue=stn.arrays(
+        np.float32, 24, elements=st.sampled_from([LEAST, 0.5, MOST]) | st.floats(LEAST, MOST, width=32)
+    ),
+    valid=stn.arrays(np.bool_, 24),
+    logits=stn.arrays(np.float32, (7, 5), elements=st.floats(width=32)),
+    labels=stn.arrays(np.int32, 7, elements=st.integers(-1, 5)),
+    where=stn.arrays(np.bool_, 7),
+)
+def test_any_queue_and_any_batch_give_a_state_to_go_on_from(queue, valid, logits, labels, where):
+    robust = small()
+    full = robust.init()._replace(count=jnp.int32(3), filled=jnp.int32(24), queue=queue, valid=valid)
+    state = advance(robust, full, logits, labels, where)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
+    assert state.count == 4
+    assert np.float32(1e-7) <= state.probability_threshold <= 1
+    assert state.tau >= 0
+    assert state.mixture.means[0] <= state.mixture.means[1]
+    assert np.all(state.mixture.variances > 0)
+    np.testing.assert_allclose(np.sum(state.mixture.weights), 1, rtol=1e-5)
+    np.testing.assert_array_equal(state.valid[:17], valid[7:])
+    value = robust.value(state, logits, labels, where=where)
+    assert not np.any(np.isinf(value))
+    # Whatever has no loss has no say, and the other way round.
+    np.testing.assert_array_equal(state.valid[17:], where & ~np.isnan(value))
 
 
 def test_tokens_are_examples():

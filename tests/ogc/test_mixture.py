@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as stn
 
 from noisy_optax import ogc
 
@@ -122,6 +125,18 @@ def test_degenerate_entries(name):
     x, where, *expected = DEGENERATE[name]
     where = None if where is None else np.array(where)
     assert_mixture(ogc.fit_mixture(x.astype(np.float32), where), *expected, atol=1e-5)
+
+
+@hypothesis.given(
+    x=stn.arrays(np.float32, 9, elements=st.floats(-(2.0**60), 2.0**60, width=32)),
+    where=stn.arrays(np.bool_, 9),
+)
+def test_any_finite_entries_give_a_finite_mixture(x, where):
+    mixture = ogc.fit_mixture(x, where)
+    assert all(np.all(np.isfinite(field)) for field in mixture)
+    assert mixture.means[0] <= mixture.means[1]
+    assert np.all(mixture.variances >= np.float32(1e-3))
+    np.testing.assert_allclose(np.sum(mixture.weights), np.any(where), rtol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -370,6 +370,50 @@ def test_the_perturbation_depends_on_direction_only(power, direction):
     np.testing.assert_allclose(np.linalg.norm(np.asarray(e, np.float64)), expected, rtol=1e-6)
 
 
+LEAVES = st.tuples(
+    st.sampled_from([(), (3,), (2, 2), (0,)]), st.sampled_from([jnp.bfloat16, jnp.float16, jnp.float32])
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ascent", "descent"), EVERY)
+@hypothesis.given(
+    leaves=st.lists(LEAVES, max_size=3),
+    seed=st.integers(0, 99),
+    power=st.sampled_from([-120, -20, 0, 10]),
+    vanishing=st.sampled_from(["none", "first", "second", "both"]),
+)
+def test_any_tree_of_any_types(ascent, descent, leaves, seed, power, vanishing):
+    rng = np.random.default_rng(seed)
+
+    def tree(size):
+        return [jnp.asarray(size * rng.normal(size=shape), dtype) for shape, dtype in leaves]
+
+    params = tree(1.0)
+    first, second = (
+        tree(0.0 if vanishing in (which, "both") else 2.0**power) for which in ("first", "second")
+    )
+    perturbed = []
+
+    def grad_fn(at):
+        perturbed.append(at)
+        return second
+
+    transformation = sharpness.sharpness_aware(ASCENTS[ascent](rho=0.1), DESCENTS[descent]())
+    state = transformation.init(params)
+    updates, state = transformation.update(first, state, params, grad_fn=grad_fn)
+    assert [(x.shape, x.dtype) for x in updates] == [(x.shape, x.dtype) for x in params]
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves((updates, state, perturbed)))
+    if vanishing == "both":
+        assert not any(np.any(x) for x in updates)
+    if vanishing == "none" and ascent == "sam" and all(dtype == jnp.float32 for _, dtype in leaves):
+        moved = [np.ravel(a - b) for a, b in zip(perturbed[0], params, strict=True)]
+        expected = 0.1 if any(np.any(x) for x in first) and power > -126 else 0.0
+        np.testing.assert_allclose(
+            np.linalg.norm(np.concatenate([*moved, []])), expected, rtol=1e-4, atol=1e-6
+        )
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_gradient_that_is_not_finite_can_be_skipped(bad):
     optimizer = optax.apply_if_finite(optax.chain(sharpness.vasso(0.1), optax.sgd(0.1)), 5)
