@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+# The newest versions that all of this has been tried with; constraints-oldest.txt has the oldest.
+CONSTRAINTS ?= constraints.txt
 # One worker a core; neighbours, which share what they compile, stay with one of them.
 WORKERS ?= 2
 
@@ -12,11 +14,11 @@ help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
 
 # The stamp is newer than what it was installed from, so a second call installs nothing.
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, \
 	$(PYTHON) is " + sys.version.split()[0] + "; set PYTHON=/path/to/python")'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[experiments,dev]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[experiments,dev]'
 	@touch $@
 
 demo: $(VENV)/installed      ## train ten methods on real digits with 40 % wrong labels; a table and a picture

@@ -1,4 +1,4 @@
-"""What XLA makes of training: operations in a step, memory that is written in place, what is compiled again."""
+"""What XLA makes of training: operations of a step, what is written in place, what is compiled again."""
 
 import contextlib
 import re
