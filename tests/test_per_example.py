@@ -1,5 +1,6 @@
 """Per-example and weighted gradients: against loops over single examples, in bounded memory."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +32,7 @@ def one_by_one():
 
 
 def assert_close(found, expected):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 3, 5, 10, 64])

@@ -3,6 +3,7 @@ import json
 import threading
 import time
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -222,7 +223,7 @@ def final(run_dir, asked):
 def assert_same_run(first, second, asked):
     (epoch, a), (other, b) = final(first, asked), final(second, asked)
     assert epoch == other == 2
-    jax.tree.map(np.testing.assert_array_equal, a, b)
+    chex.assert_trees_all_equal(a, b)
     assert (first / "metrics.jsonl").read_text() == (second / "metrics.jsonl").read_text()
 
 
@@ -241,7 +242,7 @@ def test_a_streamed_epoch_is_the_epoch_in_memory_to_the_bit(tiny_npz):
         state = train.initial_run(parts, asked, inputs).state
         images = images if isinstance(images, Stream) else jnp.asarray(images)
         found.append((inputs, compile_epoch()(state, inputs, images, given, keys)))
-    jax.tree.map(np.testing.assert_array_equal, *found)
+    chex.assert_trees_all_equal(*found)
 
 
 def test_a_run_killed_within_an_epoch_ends_in_the_same_bits(tmp_path, tiny_npz, quiet, monkeypatch):

@@ -5,6 +5,7 @@ A new factory joins by adding one line to FACTORIES.
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -208,12 +209,12 @@ def test_scheduled_state_through_orbax(tmp_path):
         checkpointer.wait_until_finished()
         restored = checkpointer.restore(tmp_path / "state", jax.eval_shape(robust.init))
     assert jax.tree.structure(restored) == jax.tree.structure(state)
-    jax.tree.map(np.testing.assert_array_equal, restored, state)
+    chex.assert_trees_all_equal(restored, state)
     assert restored.count == 3
     assert types(restored) == types(state)
     # Training goes on where it was.
     resumed, continued = (robust.update(s, LOGITS, LABELS) for s in (restored, state))
-    jax.tree.map(np.testing.assert_array_equal, resumed, continued)
+    chex.assert_trees_all_equal(resumed, continued)
 
 
 def test_what_is_no_hyperparameter_is_named():

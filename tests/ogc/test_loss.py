@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 
+import chex
 import hypothesis
 import jax
 import jax.extend
@@ -498,7 +499,7 @@ def test_state_is_a_carry_of_arrays():
     state = robust.init()
     assert all(isinstance(leaf, jax.Array) and leaf.size for leaf in jax.tree.leaves(state))
     shapes = jax.eval_shape(robust.update, state, *batch(0, 24))
-    jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)), state, shapes)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, shapes)
     scanned, _ = jax.lax.scan(lambda state, x: (robust.update(state, *x), None), state, batch(0, 4, 24))
     assert scanned.count == 4
 

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -291,7 +292,7 @@ def test_norms_may_come_beside_the_gradient():
     found, _ = transformation.update(
         None, transformation.init(None), gradient_norms=norms, weighted_gradient=weighted
     )
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 # What goes in and what comes out.

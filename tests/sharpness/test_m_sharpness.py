@@ -1,5 +1,6 @@
 """m-sharpness: one perturbation and one mask per chunk, one state for all."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,7 +82,7 @@ def test_in_a_chain_under_jit():
         return optimizer.update(gradients, state, params, grad_fn=chunk_gradient, chunks=chunks)
 
     updates, new = step(PARAMS, state)
-    jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)), state, new)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, new)
     assert updates.shape == PARAMS.shape
 
 

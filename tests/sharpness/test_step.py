@@ -1,5 +1,6 @@
 """value_and_update and micro_batch_grad_fn: what comes out of both passes, and gradients in parts."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +38,7 @@ def test_aux_of_both_passes():
     expected = sharpness.Step(
         -0.1 * (second + 0.1 * PARAMS), found.state, value, aux, perturbed_value, perturbed_aux
     )
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-6)
     assert not np.allclose(found.aux["mean"], found.perturbed_aux["mean"], rtol=1e-2)
     assert found.state[0].count == 1
 
@@ -146,7 +147,7 @@ def test_the_state_of_a_robust_loss_advances_once():
         assert found.aux.count == found.perturbed_aux.count == count
         # Both passes read the state that the clean logits made.
         expected = robust.update(loss_state, X @ params, LABELS)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), found.perturbed_aux, expected)
+        chex.assert_trees_all_close(found.perturbed_aux, expected, rtol=1e-4)
 
         def objective(params, state=expected):
             return jnp.mean(robust.value(state, X @ params, LABELS))

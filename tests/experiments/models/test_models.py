@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +25,7 @@ def test_logits_and_statistics(model, norm):
     together, kept = network.apply(params, after, IMAGES, train=False)
     alone, _ = network.apply(params, after, IMAGES[:1], train=False)
     np.testing.assert_allclose(together[:1], alone, rtol=1e-5, atol=1e-5)
-    jax.tree.map(np.testing.assert_array_equal, kept, after)
+    chex.assert_trees_all_equal(kept, after)
 
 
 def test_mlp_is_the_reference_network():
