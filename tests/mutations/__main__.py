@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     outcomes = run_all(chosen, options.workers, console)
     seconds = time.monotonic() - start
     console.print(as_table(outcomes))
-    console.print(summary(outcomes, seconds, options.workers))
+    console.print(summary(outcomes, seconds, options.workers), highlight=False, soft_wrap=True)
     if options.write:
         PAGE.write_text(page(outcomes, seconds, options.workers))
     return int(any(outcome.problem for outcome in outcomes))
@@ -76,7 +76,9 @@ def run_all(mutations: Sequence[Mutation], workers: int, console: Console) -> li
             outcome = future.result()
             outcomes[outcome.mutation.name] = outcome
             so_far = f"{len(outcomes)}/{len(mutations)} {outcome.mutation.name}"
-            console.print(f"{so_far}: {outcome.test or outcome.problem}", highlight=False, markup=False)
+            console.print(
+                f"{so_far}: {outcome.test or outcome.problem}", highlight=False, markup=False, soft_wrap=True
+            )
     return control([outcomes[mutation.name] for mutation in mutations])
 
 
@@ -156,7 +158,9 @@ def failures(result: subprocess.CompletedProcess) -> list[str]:
 
 
 def as_table(outcomes: Sequence[Outcome]) -> Table:
-    table = Table("mutation", "file", "noticed by", "seconds", box=box.SIMPLE_HEAD)
+    table = Table("mutation", "file", box=box.SIMPLE_HEAD)
+    table.add_column("noticed by", overflow="fold")
+    table.add_column("seconds", justify="right")
     for row in rows(outcomes):
         table.add_row(*map(escape, row))
     return table
