@@ -6,7 +6,7 @@ from noisy_optax.losses import RobustLoss, scheduled, stateless
 from noisy_optax.per_example import check_examples_independent, per_example_gradients, weighted_gradient
 from noisy_optax.sharpness import saner
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 __all__ = [
     "Recommended",
