@@ -19,8 +19,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 
 
-# Three trainings each, in frameworks that tests/sharpness/test_frameworks.py runs a step of anyway.
-LONG = ("start/equinox.md", "start/linen.md", "start/nnx.md")
+# Several trainings each, in frameworks that tests/sharpness/test_frameworks.py runs a step of anyway.
+LONG = ("start/equinox.md", "start/linen.md", "start/nnx.md", "start/options.md")
 
 
 def blocks(page, language):

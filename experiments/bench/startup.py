@@ -36,7 +36,13 @@ def imports(blocks: int) -> dict[str, Any]:
 
 def _import_seconds(name: str) -> float:
     code = f"import time; began = time.perf_counter(); import {name}; print(time.perf_counter() - began)"
-    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+    command = [sys.executable, "-c", code]
+    return float(subprocess.run(command, check=True, capture_output=True, env=_environment()).stdout)
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """As it is for a user, whose second start finds the bytecode of the first."""
+    return {**os.environ, **more} | {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 def first_epochs() -> dict[str, Any]:
@@ -72,7 +78,7 @@ def start_training(run_dir: Path, compiled: Path, epochs: int) -> subprocess.Pop
     return subprocess.Popen(
         [sys.executable, "-m", "experiments", "train", *flags],
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(compiled)},
+        env=_environment(JAX_COMPILATION_CACHE_DIR=str(compiled)),
     )
 
 

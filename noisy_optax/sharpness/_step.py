@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
@@ -167,4 +166,7 @@ def micro_batch_grad_fn(
 
 def _trace_state() -> object:
     """Equal in two places that JAX traces, or runs, at the same level."""
-    return jax.extend.core.get_opaque_trace_state(convention="noisy_optax")
+    # Here, since it brings Pallas with it, which takes as long to import as all of this library.
+    from jax.extend.core import get_opaque_trace_state
+
+    return get_opaque_trace_state(convention="noisy_optax")

@@ -48,6 +48,7 @@ def test_batch_is_split_and_no_device_has_all_of_it():
     assert {shard.data.shape for shard in split.addressable_shards} == {(2, 3)}
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_device_and_write_one_run(alone, tmp_path, tiny_npz, quiet):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -81,6 +82,7 @@ def test_two_processes_are_one_device_and_write_one_run(alone, tmp_path, tiny_np
     )
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_on_another_number_of_devices(tmp_path, tiny_npz, quiet):
     asked = experiment(tiny_npz, model=config.Model(width=16, norm="batch"))
     with pytest.raises(Stopped, match="after epoch 1; the same command"):

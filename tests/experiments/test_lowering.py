@@ -16,7 +16,10 @@ COMBINED = [f"cross_entropy+{name}" for name in methods.transformation_names()]
 
 @pytest.mark.parametrize(
     ("method", "model"),
-    [*((name, MLP) for name in ("dal", *COMBINED)), ("ogc+saner", RESNET)],
+    [
+        *((name, MLP) for name in ("dal", *COMBINED)),
+        pytest.param("ogc+saner", RESNET, marks=pytest.mark.slow),
+    ],
     ids=lambda value: getattr(value, "model", value),
 )
 def test_a_step_lowers_for_every_platform(method, model):

@@ -162,7 +162,7 @@ def test_a_second_gradient_takes_the_same_step_as_by_hand(tiny_npz):
     chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_epoch_step_by_step_is_the_compiled_loop(seeds, tiny_npz):
     asked = experiment(tiny_npz, seeds=seeds)
     dataset = sources.load(asked.data.dataset)

@@ -115,8 +115,14 @@ def assert_same_updates(found, expected):
         assert np.all(np.abs(flat_a - flat_b) <= 1e-5 * scale)
 
 
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("model", [MLP, GroupNormCNN])
+@pytest.mark.parametrize(
+    ("model", "base"),
+    [
+        pytest.param(model, base, marks=[] if base in ours else pytest.mark.slow)
+        for model, ours in ((MLP, {"cross_entropy", "focal"}), (GroupNormCNN, {"generalized_cross_entropy"}))
+        for base in BASES
+    ],
+)
 def test_both_forms_give_the_same_updates(model, base):
     params, apply = functional(model)
     optimizer = optax.sgd(0.1, momentum=0.9)
