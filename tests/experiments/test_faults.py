@@ -18,6 +18,7 @@ import time
 import warnings
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -256,18 +257,20 @@ def test_any_file_of_a_checkpoint(damage, tmp_path):
 
 @contextlib.contextmanager
 def little_room(limit):
+    # What is compiled meanwhile would be cut off too, in the cache that all tests share.
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("limit", "named"), [(100, "config.json"), (20_000, "curves.png")])
-# What is compiled finds no room in its cache either.
-@pytest.mark.filterwarnings("ignore")
 def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(limit, named, work, capsys):
     command = [*ON_DATA, "full"]
     with little_room(limit):

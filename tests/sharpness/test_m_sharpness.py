@@ -16,7 +16,8 @@ SCALES = jnp.asarray(np.linspace(0.5, 2.0, 5), jnp.float32)
 
 def grad_fn(params, chunk):
     distance = SCALES[None] * params[None] - chunk
-    return jnp.mean(SCALES[None] * distance**3, axis=0)
+    # Of a loss that curves both ways: uphill some components grow and some, which SANER masks, shrink.
+    return jnp.mean(SCALES[None] * jnp.sin(distance), axis=0)
 
 
 def whole(transformation, state, params, batch):
@@ -46,7 +47,7 @@ def test_is_the_mean_over_chunks_of_separate_updates(size):
     assert not np.allclose(found, one(EXAMPLES), rtol=1e-2)
     sam = sharpness.sam(0.3)
     unmasked = np.stack([whole(sam, state, PARAMS, chunk)[0] for chunk in EXAMPLES.reshape(-1, size, 5)])
-    assert np.any(separate != unmasked)
+    assert not np.allclose(separate, unmasked, rtol=1e-2)
 
 
 def test_one_chunk_is_the_plain_method():
