@@ -20,7 +20,14 @@ PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.r
 
 
 # Several trainings each, in frameworks that tests/sharpness/test_frameworks.py runs a step of anyway.
-LONG = ("start/equinox.md", "start/linen.md", "start/nnx.md", "start/options.md")
+LONG = (
+    "start/equinox.md",
+    "start/linen.md",
+    "start/nnx.md",
+    "start/options.md",
+    "methods/ogc.md",
+    "methods/per_example.md",
+)
 
 
 def blocks(page, language):

@@ -37,7 +37,7 @@ def compiled_step(method: str) -> dict[str, Any]:
     memory = compiled.memory_analysis()
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.state))
     return {
-        **count_operations(compiled.as_text()),
+        **count_operations(compiled.as_text() or ""),
         "share_of_state_donated": None if memory is None else round(memory.alias_size_in_bytes / size, 4),
     }
 
@@ -80,7 +80,7 @@ def compilations(method: str) -> list[int]:
     """What XLA is asked to compile in each of the first epochs of `train`, whole epochs with all they do."""
     counts = [0]
 
-    def count(event: str, seconds: float, **_: Any) -> None:
+    def count(event: str, duration_secs: float, **_: str | int) -> None:
         counts[-1] += event == "/jax/core/compile/backend_compile_duration"
 
     experiment = config.Experiment(

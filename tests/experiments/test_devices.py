@@ -36,7 +36,13 @@ def test_the_twenty_steps_clip(alone):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("compile_epoch", [steps.compile_epoch_loop, steps.compile_stepwise_epoch])
+@pytest.mark.parametrize(
+    "compile_epoch",
+    [
+        steps.compile_epoch_loop,
+        pytest.param(steps.compile_stepwise_epoch, marks=pytest.mark.slow),
+    ],
+)
 def test_eight_devices_are_one_device(alone, compile_epoch):
     mesh = devices.mesh(Placement(devices=8), parallel.BATCH_SIZE)
     assert_equal_to_rounding(parallel.twenty_steps(mesh, compile_epoch), alone)

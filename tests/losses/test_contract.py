@@ -255,7 +255,6 @@ class Loss:
     def __init__(self, case):
         self.case = case
         self.call = case.make()
-        self.values = jax.jit(self.call, static_argnames="axis")
 
     def by_operations(self, logits, labels, where):
         values, pull_back = jax.vjp(lambda z: self.call(z, labels, where=where), logits)
@@ -592,14 +591,14 @@ def test_axis_and_two_batch_axes_with_mask(loss):
     expected = loss.value_and_gradient(LOGITS, LABELS)[0].reshape(4, 2)
     class_in_the_middle = np.moveaxis(LOGITS.reshape(4, 2, C), -1, 1)
     where = np.array([[True, False], [True, True], [False, True], [False, False]])
-    got = loss.values(class_in_the_middle, LABELS.reshape(4, 2), axis=1, where=where)
+    got = loss.call(class_in_the_middle, LABELS.reshape(4, 2), axis=1, where=where)
     np.testing.assert_allclose(got, np.where(where, expected, 0), rtol=1e-6)
 
 
 def test_vmap_over_single_examples_is_the_batch(loss):
     # Without jit, every loss runs in the doctests.
     expected, _ = loss.value_and_gradient(LOGITS, LABELS)
-    np.testing.assert_allclose(jax.jit(jax.vmap(loss.call))(LOGITS, LABELS), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.vmap(loss.call)(LOGITS, LABELS), expected, rtol=1e-6)
 
 
 def test_shape_and_dtype(loss):
@@ -628,7 +627,7 @@ def test_half_precision_logits_are_computed_in_float32(loss):
     # -1 in eight bits is 255, and the last class when counted from the end.
     labels = np.where(np.arange(B) == 3, -1, LABELS).astype(np.int8)
     expected, _ = loss.value_and_gradient(np.asarray(half, np.float32), labels.astype(np.int32))
-    np.testing.assert_allclose(loss.values(half, labels), expected, rtol=1e-6)
+    np.testing.assert_allclose(loss.call(half, labels), expected, rtol=1e-6)
     assert np.isnan(expected[3])
     gradient = jax.eval_shape(jax.grad(lambda z: loss.call(z, LABELS).sum()), half)
     assert gradient.dtype == jnp.bfloat16

@@ -32,7 +32,13 @@ BASES = {
     "focal": functools.partial(losses.focal, gamma=0.5),
     "generalized_cross_entropy": functools.partial(losses.generalized_cross_entropy, q=0.7),
 }
-EVERY_CASE = [(stream, base) for stream in STREAMS for base in BASES]
+EVERY_CASE = [
+    pytest.param(
+        stream, base, marks=pytest.mark.slow if stream == "c10_odd" and base != "cross_entropy" else []
+    )
+    for stream in STREAMS
+    for base in BASES
+]
 
 
 @functools.cache

@@ -69,6 +69,7 @@ def test_optimizers_without_a_second_gradient():
     np.testing.assert_allclose(found.updates, -0.1 * gradient, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_nothing_leaks_from_branches():
     inner = optax.chain(sharpness.sam(0.5), optax.sgd(0.1))
     plain = sharpness.value_and_update(loss_fn, inner)(PARAMS, inner.init(PARAMS), X, LABELS)

@@ -53,7 +53,7 @@ ENTRY %main (x: f32[4], c: pred[]) -> f32[4] {
     assert program.count_operations(text) == {"every_step": 2, "in_branches_and_loops": 2}
 
 
-@pytest.mark.parametrize("method", ["dal+saner", "ogc"])
+@pytest.mark.parametrize("method", [pytest.param("dal+saner", marks=pytest.mark.slow), "ogc"])
 def test_nothing_is_compiled_after_the_first_epoch(method):
     first, *later = program.compilations(method)
     assert first > 0
