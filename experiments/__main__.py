@@ -4,36 +4,18 @@ import dataclasses
 import os
 import sys
 import warnings
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import jax
 import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import (
-    audit_benchmark,
-    config,
-    devices,
-    loss_page,
-    matrix,
-    plots,
-    presets,
-    regression,
-    run_folder,
-    tables,
-)
-from experiments.audit import audit
-from experiments.bench import budgets, gpu
-from experiments.claims import report as claims_report
-from experiments.compare import compare, percent
-from experiments.data import cache, tfds_sets
+from experiments import config, presets
+from experiments.data import cache
 from experiments.errors import Stopped, UserError
-from experiments.predict import predict
-from experiments.presets import page
 from experiments.progress import Progress
-from experiments.report import report
-from experiments.train import train
 
 Command = (
     Annotated[config.Train, subcommand("train")]
@@ -54,8 +36,6 @@ Command = (
 
 
 STOPPED = 75
-
-BENCHES = {**budgets.PARTS, "gpu": gpu.measure}
 
 
 def main(args: list[str] | None = None) -> int:
@@ -95,7 +75,8 @@ def keep_compiled_programs() -> None:
     """Lets the next command find what this one has compiled, unless JAX has been told where to keep that."""
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        # Many small ones add up: a second of every start.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def parse(args: list[str]) -> Command:
@@ -118,11 +99,18 @@ def _describe(error: OSError) -> str:
     return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
+# Each command imports what it needs, for all of it together takes seconds to import.
+
+
 def run(command: Command, console: Console) -> None:
     """Carries out a parsed command."""
     progress = Progress(console)
     match command:
         case config.Train(experiment, placement, method, run_dir):
+            from experiments import devices
+            from experiments.metrics import percent
+            from experiments.train import train
+
             devices.check(placement)
             devices.connect(placement)
             if not devices.is_main_process():
@@ -134,58 +122,75 @@ def run(command: Command, console: Console) -> None:
             progress.say(f"results {run_dir / 'summary.json'}")
             progress.say(f"picture {run_dir / 'curves.png'}")
         case config.Compare(experiment, methods, run_dir):
+            from experiments.compare import compare
+
             compare(methods, experiment, run_dir or config.default_run_dir(experiment), console)
         case config.Matrix():
+            from experiments import matrix
+
             matrix.measure(command, console)
         case config.Predict(run_dir, data, output):
+            from experiments.predict import predict
+
             predict(run_dir, data, output, progress)
         case config.Report(folders, output, examples):
+            from experiments.report import report
+
             report(folders, output, examples, progress)
         case config.Audit(run_dir, folds, method, seed):
+            from experiments.audit import audit
+
             audit(run_dir, folds, method, seed, console)
         case config.AuditBenchmark(run_dir, folds, work, output):
+            from experiments import audit_benchmark
+
             config.check_output(output)
             measured = audit_benchmark.measure(run_dir, folds, work, progress)
             console.print(audit_benchmark.table(measured))
-            if output is not None:
-                run_folder.write_json(output, measured)
+            _write(output, measured)
         case config.Prepare(name, data_dir):
+            from experiments.data import tfds_sets
+
             tfds_sets.prepare(name.removeprefix("tfds:"), data_dir, progress)
-        case config.Bench("all", blocks, output, history):
+        case config.Bench(what, blocks, output, history):
+            from experiments.bench import budgets
+
             config.check_bench(command)
-            # Before minutes of measuring, and before a file is written that may change the working tree.
-            earlier, provenance = budgets.read_history(history), run_folder.provenance()
-            measured = {**budgets.measure(blocks, console), "provenance": provenance}
-            line = budgets.entry(measured, provenance)
-            console.print(budgets.table(budgets.rows(measured), budgets.before(earlier, line)))
-            if output is not None:
-                run_folder.write_json(output, measured)
-            budgets.append_history(history, line)
-            progress.say(f"history {history}")
-        case config.Bench(what, blocks, output):
-            config.check_bench(command)
-            measured = {"bench": what, **BENCHES[what](blocks), "provenance": run_folder.provenance()}
-            print(run_folder.as_json(measured))
-            if output is not None:
-                run_folder.write_json(output, measured)
+            _write(output, budgets.run(what, blocks, history, console))
         case config.Regression(output):
+            from experiments import regression
+
             config.check_output(output)
             measured = regression.measure()
             console.print(regression.table(measured))
-            if output is not None:
-                run_folder.write_json(output, measured)
+            _write(output, measured)
         case config.Claims(names, output):
+            from experiments.claims import report as claims_report
+
             claims_report.run(names or claims_report.CLAIMS, output, console)
         case config.Losses(figure):
+            from experiments import loss_page, plots
+
             config.check_figure(figure)
             loss_page.show(loss_page.entries(), console)
             if figure is not None:
                 plots.losses(loss_page.curves(loss_page.plain_losses()), figure)
         case config.Presets():
+            from experiments.presets import page
+
             page.show(presets.PRESETS, console)
         case config.Tables():
+            from experiments import tables
+
             for path in tables.write():
                 progress.say(f"written {path}")
+
+
+def _write(output: Path | None, measured: dict[str, Any]) -> None:
+    from experiments import run_folder
+
+    if output is not None:
+        run_folder.write_json(output, measured)
 
 
 if __name__ == "__main__":

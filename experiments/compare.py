@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments import config, methods, plots, run_folder
+from experiments import config, methods, metrics, plots, run_folder
 from experiments.errors import UserError
 from experiments.progress import Progress
 from experiments.train import train
@@ -97,11 +97,5 @@ def table(result: dict[str, Any]) -> Table:
         printed.caption = "best epoch is chosen on the test data: an oracle"
     ranked = sorted(result["methods"].items(), key=lambda item: -item[1]["last_10_mean"]["mean"])
     for name, own in ranked:
-        printed.add_row(name, *(percent(own[key]) for key in ("last_10_mean", "last", "best_epoch")))
+        printed.add_row(name, *(metrics.percent(own[key]) for key in ("last_10_mean", "last", "best_epoch")))
     return printed
-
-
-def percent(spread: dict[str, Any]) -> str:
-    """Mean and standard deviation over seeds, in percent."""
-    sd = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.2f}"
-    return f"{100 * spread['mean']:.2f}{sd}"

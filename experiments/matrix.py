@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import compare, config, metrics, plots, run_folder
-from experiments.compare import percent
 from experiments.config import Experiment
 from experiments.errors import UserError
+from experiments.metrics import percent
 from experiments.progress import QUIET, Progress
 from experiments.train import train
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Predictions = NDArray[np.integer]
 
@@ -75,5 +74,14 @@ def paired_difference(first: NDArray, second: NDArray) -> tuple[float, float]:
     """Mean of `first - second`, seed by seed, and half the width of its 95 % interval (Student's t)."""
     differences = np.asarray(first) - np.asarray(second)
     n = len(differences)
+    # Here, since it takes half a second to import, and training does without it.
+    from scipy import stats
+
     half = stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n)
     return float(np.mean(differences)), float(half)
+
+
+def percent(spread: dict[str, Any]) -> str:
+    """Mean and standard deviation over seeds, in percent."""
+    sd = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.2f}"
+    return f"{100 * spread['mean']:.2f}{sd}"

@@ -72,7 +72,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = compare.percent
+    environment.filters["percent"] = metrics.percent
     return environment
 
 
@@ -164,7 +164,7 @@ def realised_rate(known: Known) -> str:
     rate = noise["rate"] if noise else None if known.data is None else known.data.rate
     if rate is None:
         return "unknown, for want of true labels"
-    return f"{compare.percent(metrics.spread(np.asarray(rate, float)))} %"
+    return f"{metrics.percent(metrics.spread(np.asarray(rate, float)))} %"
 
 
 def trained_on(run: Run) -> str:

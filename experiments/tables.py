@@ -11,8 +11,8 @@ from experiments import audit_benchmark, matrix, metrics, run_folder
 from experiments.bench import page as bench_page
 from experiments.claims import report
 from experiments.claims.report import markdown
-from experiments.compare import percent
 from experiments.errors import UserError
+from experiments.metrics import percent
 
 RESULTS = Path(__file__).parent / "results" / "digits"
 CIFAR10N = RESULTS.parent / "cifar10n"

@@ -24,7 +24,6 @@ from experiments import (
     metrics,
     models,
     optimizers,
-    plots,
     run_folder,
     steps,
     streamed,
@@ -242,6 +241,9 @@ def within_epochs(run_dir: Path, experiment: Experiment, examples: int) -> strea
 
 def plot(method: str, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:
     """The pictures of a finished run."""
+    # Here, so that training begins before Matplotlib has been imported.
+    from experiments import plots
+
     plots.curves(history, run_dir / "curves.png", title=method)
     if "group_b" in history[-1]:
         plots.groups(history, run_dir / "groups.png", title=method)

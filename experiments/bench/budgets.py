@@ -10,7 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.bench import commands, losses, ogc, program, sharpness, startup, throughput
+from experiments import run_folder
+from experiments.bench import commands, gpu, losses, ogc, program, sharpness, startup, throughput
 from experiments.errors import UserError
 
 PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
@@ -43,6 +44,23 @@ class Row(NamedTuple):
         return self.reach is None or self.reached <= self.reach
 
 
+def run(what: str, blocks: int, history: Path, console: Console) -> dict[str, Any]:
+    """Measures and shows one part, or all of them, which adds a line to the history."""
+    # Before anything is written, which may change the working tree.
+    provenance = run_folder.provenance()
+    if what != "all":
+        measured = {"bench": what, **(PARTS | {"gpu": gpu.measure})[what](blocks), "provenance": provenance}
+        print(run_folder.as_json(measured))
+        return measured
+    earlier = read_history(history)
+    measured = {**measure(blocks, console), "provenance": provenance}
+    line = entry(measured, provenance)
+    console.print(table(rows(measured), before(earlier, line)))
+    append_history(history, line)
+    console.print(f"history {history}", markup=False, highlight=False, soft_wrap=True)
+    return measured
+
+
 def measure(blocks: int, console: Console) -> dict[str, Any]:
     """Every part, one after the other."""
     measured = {}
@@ -62,7 +80,7 @@ def rows(measured: dict[str, Any]) -> list[Row]:
     def dearest(what: str, target: float | None) -> Row:
         group = {name: timed for name, timed in of_losses.items() if timed["target"] == target}
         name = max(group, key=lambda name: group[name]["ratio"])
-        return ratio(f"{what} / cross-entropy, the dearest: {name}", group[name], target)
+        return ratio(f"{what} / cross-entropy: {name}", group[name], target)
 
     of_ogc, of_losses = measured["ogc"], measured["losses"]["losses"]
     memory, whole = of_ogc["memory"], measured["commands"]
@@ -72,42 +90,40 @@ def rows(measured: dict[str, Any]) -> list[Row]:
     donated = [step["share_of_state_donated"] for step in compiled["steps"].values()]
     loops = measured["training"]["epoch_over_plain_loop"]
     return [
+        ratio("OGC step / cross-entropy step", of_ogc["step"], of_ogc["step"]["target"]),
         ratio(
-            "OGC training step / cross-entropy's, CNN, batch 128", of_ogc["step"], of_ogc["step"]["target"]
-        ),
-        ratio(
-            "threshold refit, queue of 4096 / scikit-learn and SciPy",
+            "threshold refit / scikit-learn + SciPy",
             of_ogc["refit"],
             of_ogc["refit"]["target"],
         ),
         ratio("SANER step / SGD step", measured["sharpness"]["saner_over_sgd"], 2.05),
         ratio("SANER step / SAM step", measured["sharpness"]["saner_over_sam"], 1.02),
-        dearest("loss of p alone, [1024, 1000] logits", 1.5),
-        dearest("loss of all classes", 2.5),
-        dearest("other loss", None),
+        dearest("dearest loss of p alone", 1.5),
+        dearest("dearest loss of all classes", 2.5),
+        dearest("dearest other loss", None),
         Row(
-            "per-example OGC in chunks of 8: memory at batch 512 / at batch 128",
+            "memory of per-example OGC, batch 512 / 128",
             1.05,
             round(memory["chunk_8_batch_512"] / memory["chunk_8"], 3),
         ),
         Row(
-            "per-example OGC in chunks of 8: memory / batch x parameters",
+            "memory of per-example OGC / batch x params",
             1.0,
             round(memory["chunk_8"] / memory["batch_times_parameters"], 3),
         ),
-        Row("`compare`, ten methods, 3 seeds, 100 epochs: seconds", 90, whole["compare"]["nothing_compiled"]),
-        Row("the same with compiled programs at hand: seconds", 90, whole["compare"]["compiled_before"]),
+        Row("`compare`, seconds", 90, whole["compare"]["nothing_compiled"]),
+        Row("`compare` once compiled, seconds", 90, whole["compare"]["compiled_before"]),
         Row(
-            "arrays that differ after a kill and a resumption",
+            "arrays that differ after kill and resume",
             0,
             whole["killed_and_resumed"]["arrays_that_differ"],
         ),
-        Row("`train` on digits until its first epoch is written: seconds", 5, first["nothing_compiled"]),
-        Row("the same with compiled programs at hand: seconds", 5, first["compiled_before"]),
+        Row("first epoch of `train`, seconds", 5, first["nothing_compiled"]),
+        Row("first epoch once compiled, seconds", 5, first["compiled_before"]),
         ratio("import noisy_optax / import optax", measured["startup"]["import"], 1.2),
-        Row("compilations after the first epoch, most of any method", 0, recompiled),
-        Row("share of the training state that is not written in place", 0, round(1 - min(donated), 4)),
-        *(ratio(f"an epoch / a plain loop's, {name}", timed, 1.0) for name, timed in loops.items()),
+        Row("compilations after the first epoch", 0, recompiled),
+        Row("share of the state that is copied", 0, round(1 - min(donated), 4)),
+        *(ratio(f"epoch / plain loop, {name}", timed, 1.0) for name, timed in loops.items()),
     ]
 
 

@@ -15,8 +15,8 @@ import noisy_optax as nox
 from experiments import metrics, plots
 from experiments.claims import on_digits
 from experiments.claims.finding import Finding, exceeds
-from experiments.compare import percent
 from experiments.config import Experiment
+from experiments.metrics import percent
 from noisy_optax import RobustLoss, losses
 
 PAPER = "Li, Xia, Zhu, Liu, Zhang, Liu, Dynamics-Aware Loss for Learning with Label Noise, arXiv 2303.11562"

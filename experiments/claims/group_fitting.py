@@ -12,7 +12,7 @@ import numpy as np
 from experiments import metrics, steps, train
 from experiments.claims import on_digits
 from experiments.claims.finding import Finding, exceeds
-from experiments.compare import percent
+from experiments.metrics import percent
 
 PAPER = (
     "Luong, Nguyen, Tran, Tran, Understanding SAM's Robustness to Noisy Labels through Gradient "

@@ -21,7 +21,7 @@ import noisy_optax as nox
 from experiments import metrics, run_folder
 from experiments.claims import linear
 from experiments.claims.finding import Finding
-from experiments.compare import percent
+from experiments.metrics import percent
 from noisy_optax import losses
 
 PAPER = "Menon, Rawat, Reddi, Kumar, Can Gradient Clipping Mitigate Label Noise?, ICLR 2020"

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments import metrics, plots
 from experiments.claims.finding import Finding
-from experiments.compare import percent
+from experiments.metrics import percent
 from noisy_optax import losses, noise
 
 PAPER = (
