@@ -42,7 +42,7 @@ slow: $(VENV)/installed      ## the tests that take minutes each
 
 FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/installed      ## the property tests on ever new examples, until FUZZ_SECONDS have passed
-	@end=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$end ]; do \
+	@export FUZZ_UNTIL=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$FUZZ_UNTIL ]; do \
 	  $(RUN) -m pytest -q -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz || exit 1; done
 
 mutations: $(VENV)/installed ## break the library in forty ways and see whether the tests notice

@@ -1,6 +1,7 @@
 """What every test runs under: eight CPU devices, no silent promotion, the same hypothesis examples."""
 
 import os
+import time
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -23,6 +24,12 @@ hypothesis.settings.register_profile("tests", max_examples=25, deadline=None, de
 # For `make fuzz`: other examples in each of its rounds.
 hypothesis.settings.register_profile("fuzz", max_examples=50, deadline=None)
 hypothesis.settings.load_profile("tests")
+
+
+def pytest_runtest_setup(item):
+    """`make fuzz` ends at a time and not with a test."""
+    if time.time() > float(os.environ.get("FUZZ_UNTIL", "inf")):
+        pytest.skip("time is over")
 
 
 @pytest.fixture(autouse=True)
