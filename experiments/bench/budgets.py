@@ -167,7 +167,7 @@ def before(history: list[dict[str, Any]], line: dict[str, Any]) -> dict[str, Any
 
 def table(measured: list[Row], old: dict[str, Any] | None) -> Table:
     """For the terminal: each promise, what was reached, and what it was last time on such a machine."""
-    shown = Table(box=box.SIMPLE_HEAD)
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for number, name in enumerate(HEADING):
         shown.add_column(name, justify="right" if 0 < number < len(HEADING) - 1 else "left")
     for row, texts in zip(measured, cells(measured, old), strict=True):
@@ -185,9 +185,9 @@ def cells(measured: list[Row], old: dict[str, Any] | None) -> list[list[str]]:
         [
             row.what,
             "reported" if row.reach is None else f"{row.reach:g}",
-            f"{row.reached:g}",
-            "" if row.quartiles is None else f"{row.quartiles[0]:g} to {row.quartiles[1]:g}",
-            f"{was[row.what]:g}" if row.what in was else "",
+            f"{row.reached:.4g}",
+            "" if row.quartiles is None else f"{row.quartiles[0]:.3g} to {row.quartiles[1]:.3g}",
+            f"{was[row.what]:.4g}" if row.what in was else "",
             "" if row.kept else "MISSED",
         ]
         for row in measured
