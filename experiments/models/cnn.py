@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments.models.layers import Style, conv, linear, norm, normalize
+from experiments.models.layers import Style, conv, linear, max_pool, norm, normalize
 
 
 class SmallCNN(nnx.Module):
@@ -36,7 +36,7 @@ class SmallCNN(nnx.Module):
         x = images.astype(self.dtype)
         for layer, norm_of_layer in zip(self.convolutions, self.norms, strict=True):
             x = jax.nn.relu(normalize(norm_of_layer, layer(x)))
-            x = nnx.max_pool(x, (2, 2), strides=(2, 2), padding="SAME")
+            x = max_pool(x)
         x = jax.nn.relu(self.hidden(x.reshape(x.shape[0], -1)))
         return self.head(x.astype(jnp.float32))
 
@@ -89,6 +89,6 @@ class CNN8(nnx.Module):
         for i, (layer, norm_of_layer) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = jax.nn.relu(normalize(norm_of_layer, layer(x)))
             if i % 2:
-                x = nnx.max_pool(x, (2, 2), strides=(2, 2))
+                x = max_pool(x, keep_rest=False)
         x = jax.nn.relu(normalize(self.hidden_norm, self.hidden(x.reshape(x.shape[0], -1))))
         return self.head(x.astype(jnp.float32))

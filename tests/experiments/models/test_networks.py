@@ -13,6 +13,7 @@ from experiments import models
 from experiments.config import Model
 from experiments.errors import UserError
 from experiments.models import CNN8, ResNet, Style, WideResNet, as_functions
+from experiments.models.layers import max_pool
 from experiments.models.resnet import basic_block, bottleneck, plain_conv
 from experiments.models.wide_resnet import PreActivationBlock
 
@@ -221,3 +222,20 @@ def test_default_norms(model, norm):
 def test_images_too_small_for_the_eight_layers():
     with pytest.raises(UserError, match="at least 8x8 pixels, got 8x7; use --model cnn"):
         models.build(Model("cnn8"), (8, 7, 1), 10)
+
+
+@pytest.mark.parametrize(("keep_rest", "padding"), [(True, "SAME"), (False, "VALID")])
+@pytest.mark.parametrize("shape", [(2, 6, 4, 3), (2, 5, 7, 3), (1, 1, 2, 1)])
+def test_max_pooling_is_that_of_flax(shape, keep_rest, padding):
+    # Without ties, where the two hand the gradient to different pixels.
+    x = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape).astype(np.float32) - 20
+
+    def flax_pool(x):
+        return nnx.max_pool(x, (2, 2), strides=(2, 2), padding=padding)
+
+    found, pull_back = jax.vjp(functools.partial(max_pool, keep_rest=keep_rest), x)
+    expected, pull_back_flax = jax.vjp(flax_pool, x)
+    np.testing.assert_array_equal(found, expected)
+    slopes = np.arange(found.size, dtype=np.float32).reshape(found.shape)
+    np.testing.assert_array_equal(pull_back(slopes)[0], pull_back_flax(slopes)[0])
+    assert max_pool(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
