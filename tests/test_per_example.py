@@ -41,7 +41,7 @@ def test_gradients_are_those_of_single_examples(chunk_size):
     assert_close(gradients(PARAMS, {"x": X}, Y), one_by_one())
 
 
-@pytest.mark.parametrize("chunk_size", [None, 3])
+@pytest.mark.parametrize("chunk_size", [pytest.param(None, marks=pytest.mark.slow), 3])
 def test_auxiliary_outputs_keep_their_order(chunk_size):
     gradients = nox.per_example_gradients(losses_with_logits, has_aux=True, chunk_size=chunk_size)
     found, aux = gradients(PARAMS, {"x": X}, Y)

@@ -113,7 +113,7 @@ def test_ogc_side_by_side_keeps_one_count_and_logs_its_threshold_per_seed(tmp_pa
 
 def test_a_second_gradient_and_the_groups_it_makes(tmp_path, tiny_npz, quiet):
     asked = experiment(tiny_npz, seeds=2, group_statistics=True, model=Model(width=16, norm="batch"))
-    train.train("ogc:queue_size=40,update_every=2+saner:rho=0.2", asked, tmp_path / "run", quiet)
+    train.train("generalized_cross_entropy+saner:rho=0.2", asked, tmp_path / "run", quiet)
     assert (tmp_path / "run" / "groups.png").read_bytes().startswith(b"\x89PNG")
     last = run_folder.read_metrics(tmp_path / "run", 4)[-1]
     shares = np.array([last[f"group_{name}"] for name in "abc"])

@@ -167,7 +167,12 @@ def test_both_forms_give_the_same_updates_before_a_second_gradient():
 
 
 @pytest.mark.parametrize(
-    "options", [{"chunk_size": 6}, {"bounded": True}, {"bounded": True, "chunk_size": 6}]
+    "options",
+    [
+        pytest.param({"chunk_size": 6}, marks=pytest.mark.slow),
+        pytest.param({"bounded": True}, marks=pytest.mark.slow),
+        {"bounded": True, "chunk_size": 6},
+    ],
 )
 def test_chunks_and_the_bounded_way_change_nothing(options):
     params, apply = functional(GroupNormCNN)
@@ -177,7 +182,9 @@ def test_chunks_and_the_bounded_way_change_nothing(options):
     assert_same_updates(found, expected)
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize(
+    "base", ["cross_entropy", *(pytest.param(base, marks=pytest.mark.slow) for base in list(BASES)[1:])]
+)
 def test_weights_are_tau_over_the_slope(base):
     p = np.array([1e-30, 1e-9, 1e-3, 0.1, 0.29, 0.31, 0.9, 1 - 1e-6], np.float32)
     tau = _threshold.threshold_slope(BASES[base], jnp.float32(0.3))

@@ -29,8 +29,8 @@ def parameters(model, num_classes=10):
     [
         # ResNets as in the PyTorch code for CIFAR that most papers use; counts of its models.
         ("resnet18", 10, 11_173_962),
-        ("resnet34", 10, 21_282_122),
-        ("resnet50", 10, 23_520_842),
+        pytest.param("resnet34", 10, 21_282_122, marks=pytest.mark.slow),
+        pytest.param("resnet50", 10, 23_520_842, marks=pytest.mark.slow),
         ("resnet50", 100, 23_705_252),
         # 36.5 and 2.2 million in the paper; these are without biases in convolutions or norms in shortcuts.
         ("wideresnet40_2", 10, 2_243_546),
