@@ -99,12 +99,10 @@ def _describe(error: OSError) -> str:
     return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
-# Each command imports what it needs, for all of it together takes seconds to import.
-
-
 def run(command: Command, console: Console) -> None:
     """Carries out a parsed command."""
     progress = Progress(console)
+    # Each command imports what it needs, for all of it together takes seconds to import.
     match command:
         case config.Train(experiment, placement, method, run_dir):
             from experiments import devices

@@ -102,10 +102,14 @@ def _epoch(line: str) -> dict[str, Any]:
 
 def append_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
     """Adds one epoch's metrics as a line of metrics.jsonl."""
-    path = run_dir / "metrics.jsonl"
+    append_line(run_dir / "metrics.jsonl", metrics)
+
+
+def append_line(path: Path, content: Any) -> None:
+    """Adds a line of JSON to a file."""
     if devices.is_main_process():
         with _writing(path), path.open("a") as file:
-            file.write(json.dumps(_plain(metrics)) + "\n")
+            file.write(json.dumps(_plain(content)) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -74,13 +74,13 @@ def measure(blocks: int, console: Console) -> dict[str, Any]:
 def rows(measured: dict[str, Any]) -> list[Row]:
     """The table of budgets."""
 
-    def ratio(what: str, timed: dict[str, Any], reach: float | None) -> Row:
-        return Row(what, reach, timed["ratio"], tuple(timed["quartiles"]))
+    def ratio(what: str, timed: dict[str, Any], reach: float | None = None) -> Row:
+        return Row(what, timed.get("target", reach), timed["ratio"], tuple(timed["quartiles"]))
 
     def dearest(what: str, target: float | None) -> Row:
         group = {name: timed for name, timed in of_losses.items() if timed["target"] == target}
         name = max(group, key=lambda name: group[name]["ratio"])
-        return ratio(f"{what} / cross-entropy: {name}", group[name], target)
+        return ratio(f"{what} / cross-entropy: {name}", group[name])
 
     of_ogc, of_losses = measured["ogc"], measured["losses"]["losses"]
     memory, whole = of_ogc["memory"], measured["commands"]
@@ -90,14 +90,10 @@ def rows(measured: dict[str, Any]) -> list[Row]:
     donated = [step["share_of_state_donated"] for step in compiled["steps"].values()]
     loops = measured["training"]["epoch_over_plain_loop"]
     return [
-        ratio("OGC step / cross-entropy step", of_ogc["step"], of_ogc["step"]["target"]),
-        ratio(
-            "threshold refit / scikit-learn + SciPy",
-            of_ogc["refit"],
-            of_ogc["refit"]["target"],
-        ),
-        ratio("SANER step / SGD step", measured["sharpness"]["saner_over_sgd"], 2.05),
-        ratio("SANER step / SAM step", measured["sharpness"]["saner_over_sam"], 1.02),
+        ratio("OGC step / cross-entropy step", of_ogc["step"]),
+        ratio("threshold refit / scikit-learn + SciPy", of_ogc["refit"]),
+        ratio("SANER step / SGD step", measured["sharpness"]["saner_over_sgd"]),
+        ratio("SANER step / SAM step", measured["sharpness"]["saner_over_sam"]),
         dearest("dearest loss of p alone", 1.5),
         dearest("dearest loss of all classes", 2.5),
         dearest("dearest other loss", None),
@@ -155,8 +151,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 def append_history(path: Path, line: dict[str, Any]) -> None:
     """Adds a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    run_folder.append_line(path, line)
 
 
 def before(history: list[dict[str, Any]], line: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,6 +1,5 @@
 """Whole commands: how long the comparison takes, and what a run that was killed ends with."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -28,7 +27,7 @@ def compare() -> dict[str, Any]:
     flags = ["--noise", "symmetric", "--noise-rate", "0.4", "--seeds", "3"]
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(Path(folder) / "compiled")}
+        environment = startup.environment(JAX_COMPILATION_CACHE_DIR=str(Path(folder) / "compiled"))
         for run in ("first", "again"):
             command = [sys.executable, "-m", "experiments", "compare", *flags, "--run-dir", f"{folder}/{run}"]
             began = time.perf_counter()

@@ -37,10 +37,10 @@ def imports(blocks: int) -> dict[str, Any]:
 def _import_seconds(name: str) -> float:
     code = f"import time; began = time.perf_counter(); import {name}; print(time.perf_counter() - began)"
     command = [sys.executable, "-c", code]
-    return float(subprocess.run(command, check=True, capture_output=True, env=_environment()).stdout)
+    return float(subprocess.run(command, check=True, capture_output=True, env=environment()).stdout)
 
 
-def _environment(**more: str) -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """As it is for a user, whose second start finds the bytecode of the first."""
     return {**os.environ, **more} | {"PYTHONDONTWRITEBYTECODE": ""}
 
@@ -78,14 +78,19 @@ def start_training(run_dir: Path, compiled: Path, epochs: int) -> subprocess.Pop
     return subprocess.Popen(
         [sys.executable, "-m", "experiments", "train", *flags],
         stdout=subprocess.DEVNULL,
-        env=_environment(JAX_COMPILATION_CACHE_DIR=str(compiled)),
+        env=environment(JAX_COMPILATION_CACHE_DIR=str(compiled)),
     )
 
 
 def wait_for_epochs(process: subprocess.Popen, run_dir: Path, epochs: int) -> None:
     """Until so many are written down; UserError if the process ends before."""
     written = run_dir / "metrics.jsonl"
-    while not written.exists() or written.read_text().count("\n") < epochs:
-        if process.poll() is not None and not written.exists():
+
+    def done() -> bool:
+        return written.exists() and written.read_text().count("\n") >= epochs
+
+    while not done():
+        # It may have written the last one and ended since.
+        if process.poll() is not None and not done():
             raise UserError(f"`train` ended with exit code {process.returncode}; see what it printed above")
         time.sleep(0.005)
