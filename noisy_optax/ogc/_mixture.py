@@ -78,9 +78,8 @@ def _fit(x, valid, max_rounds, tolerance, variance_floor):
     total = jnp.maximum(jnp.sum(valid, dtype=x.dtype), 1.0)
     # Sums of values around their mean keep the digits that tell neighbouring cuts apart.
     centre = jnp.sum(jnp.where(valid, x, 0.0)) / total
+    high = x > _two_means_cut(x, valid, total, centre)
     x = jnp.where(valid, x - centre, 0.0)
-
-    high = x > _two_means_cut(x, valid)
     split = (jnp.stack([~high, high]) & valid[None]).astype(x.dtype)
     start = _maximize(x, split, total, jnp.zeros(2, x.dtype), variance_floor)
 
@@ -109,17 +108,17 @@ def _prepare(x: ArrayLike, where: ArrayLike | None) -> tuple[Float[Array, "n"], 
     return (x.astype(jnp.float32) if x.dtype.itemsize < 4 else x), valid
 
 
-def _two_means_cut(centred: Float[Array, "n"], valid: Bool[Array, "n"]) -> Float[Array, ""]:
-    """The largest value of the lower part, for values with mean 0."""
-    n = valid.shape[0]
-    total = jnp.sum(valid, dtype=centred.dtype)
-    ordered = _sort(jnp.where(valid, centred, jnp.inf))
-    size = jnp.arange(1, n + 1, dtype=centred.dtype)
-    # With mean 0 the upper part sums to minus the lower one, and the sum of squares between the parts,
-    # which is what the one within them lacks of the total, is n times this.
-    lower = jnp.cumsum(jnp.where(size <= total, ordered, 0.0))
+def _two_means_cut(
+    x: Float[Array, "n"], valid: Bool[Array, "n"], total: Float[Array, ""], mean: Float[Array, ""]
+) -> Float[Array, ""]:
+    """The largest value of the lower part: one of x to the bit, however sums are rounded."""
+    ordered = _sort(jnp.where(valid, x, jnp.inf))
+    size = jnp.arange(1, x.size + 1, dtype=x.dtype)
+    # Around their mean the upper part sums to minus the lower one, and the sum of squares between the parts,
+    # which is what the one within them lacks of the total, is the number of values times this.
+    lower = jnp.cumsum(jnp.where(size <= total, ordered - mean, 0.0))
     between = jnp.where(size < total, lower * lower / (size * jnp.maximum(total - size, 1.0)), -1.0)
-    return jnp.min(jnp.where(between == jnp.max(between), ordered, jnp.inf))
+    return ordered[jnp.argmax(between)]
 
 
 def _sort(x: Float[Array, "n"]) -> Float[Array, "n"]:

@@ -175,7 +175,9 @@ def network(optimizer, steps=3):
 
 
 def test_limits_that_are_another_method():
-    sam, gsam, asam = (descend(make(0.3)) for make in (sharpness.sam, sharpness.gsam, sharpness.asam))
+    # Operation by operation: two compiled programs may round the same formula differently.
+    by_operations = functools.partial(descend, jit=False)
+    sam, gsam, asam = (by_operations(make(0.3)) for make in (sharpness.sam, sharpness.gsam, sharpness.asam))
     ascents = sharpness.sam_ascent(0.3), sharpness.asam_ascent(0.3)
     masked = sharpness.saner_descent(1.0)
     on_gsam = sharpness.saner_descent(1.0, of=sharpness.gsam_descent(0.01))
@@ -187,13 +189,13 @@ def test_limits_that_are_another_method():
         (sam, sharpness.friendly_sam(0.3, sigma=0.0)),
         (sam, sharpness.vasso(0.3, theta=1.0)),
     ]:
-        np.testing.assert_array_equal(descend(limit), method)
+        np.testing.assert_array_equal(by_operations(limit), method)
     # And none of it holds for want of trying.
-    assert not np.allclose(sam, descend(sharpness.saner(0.3, 0.5)))
+    assert not np.allclose(sam, by_operations(sharpness.saner(0.3, 0.5)))
     assert not np.allclose(sam, asam)
     assert not np.allclose(sam, gsam)
-    assert not np.allclose(sam, descend(sharpness.friendly_sam(0.3)))
-    assert not np.allclose(sam, descend(sharpness.vasso(0.3)))
+    assert not np.allclose(sam, by_operations(sharpness.friendly_sam(0.3)))
+    assert not np.allclose(sam, by_operations(sharpness.vasso(0.3)))
 
 
 def test_shortcuts_are_their_parts():
