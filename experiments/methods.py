@@ -371,5 +371,5 @@ def flags_of(method: Callable[..., Any]) -> type | None:
 def _with(loss: Callable[..., Any], **hyperparameters: float) -> losses.Loss:
     """`loss` with its hyper-parameters set, their ranges checked now rather than in the first step."""
     bound = functools.partial(loss, **hyperparameters)
-    jax.eval_shape(bound, jnp.zeros((1, 2)), jnp.zeros(1, jnp.int32))
+    jax.eval_shape(bound, jax.ShapeDtypeStruct((1, 2), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32))
     return bound

@@ -1,5 +1,6 @@
 """Training: what happens in a run, in the order in which it happens."""
 
+import functools
 import math
 import time
 import warnings
@@ -104,7 +105,8 @@ def train(
 
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints")
     inputs = devices.everywhere(mesh, measure_inputs(split.train_images, experiment.data.standardize))
-    run = initial_run(parts, experiment, inputs, len(dataset.train_images))
+    state = initial_state(parts, experiment)
+    run = initial_run(state, parts, experiment, inputs, len(dataset.train_images))
     epoch = 0
     if restored := checkpoints.restore(checkpoint.abstract(run, devices.replicated(mesh))):
         epoch, run = restored
@@ -334,30 +336,48 @@ def assemble(
     return Parts(network, chosen, optimizer, optimization.perturbed_statistics, augmentation)
 
 
-def initial_run(parts: Parts, experiment: Experiment, inputs: Inputs, examples: int | None = None) -> Run:
-    """The run before its first step, to record the dynamics of so many examples of the source."""
+def initial_state(parts: Parts, experiment: Experiment) -> TrainState:
+    """Parameters and states before the first step, for all seeds."""
+    # It runs once: to optimize it takes a CPU longer than a short training.
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    draw = jax.jit(
+        functools.partial(_draw_state, parts),
+        out_shardings=devices.replicated(parts.mesh),
+        compiler_options=options,
+    )
+    return draw(devices.everywhere(parts.mesh, seed_keys(experiment)["init"]))
 
-    def init(key):
+
+def _draw_state(parts: Parts, keys: PRNGKeyArray) -> TrainState:
+    def draw(key):
         params, statistics = parts.network.init(key)
         return TrainState(params, statistics, parts.optimizer.init(params), parts.method.loss.init())
 
-    init_all = jax.vmap(init, out_axes=steps.seed_axes(parts))
-    keys = devices.everywhere(parts.mesh, seed_keys(experiment)["init"])
-    state = jax.jit(init_all, out_shardings=devices.replicated(parts.mesh))(keys)
+    return jax.vmap(draw, out_axes=steps.seed_axes(parts))(keys)
+
+
+def initial_run(
+    state: TrainState, parts: Parts, experiment: Experiment, inputs: Inputs, examples: int | None
+) -> Run:
+    """The run before its first step, to record the dynamics of so many examples of the source."""
     recorded = None if examples is None else dynamics.nothing_seen(experiment.seeds, examples)
     recorded = devices.everywhere(parts.mesh, recorded)
     if experiment.select == "last":
         return Run(state, None, inputs, recorded)
     # Copies: the training epoch reuses the memory of the state that it is given.
     params, statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
-    return Run(
-        state,
-        Selected(
-            params, statistics, devices.everywhere(parts.mesh, np.full(experiment.seeds, -1, np.float32))
-        ),
-        inputs,
-        recorded,
-    )
+    none_yet = devices.everywhere(parts.mesh, np.full(experiment.seeds, -1, np.float32))
+    return Run(state, Selected(params, statistics, none_yet), inputs, recorded)
+
+
+def shape_of_run(parts: Parts, experiment: Experiment, inputs: Inputs, examples: int | None) -> Run:
+    """Shapes and types of what a checkpoint holds."""
+
+    def draw():
+        state = _draw_state(parts, seed_keys(experiment)["init"])
+        return initial_run(state, parts, experiment, inputs, examples)
+
+    return jax.eval_shape(draw)
 
 
 def compile_record(parts: Parts, split: Split) -> Callable:

@@ -14,7 +14,7 @@ from experiments.data.dataset import Images, Stream
 from experiments.dynamics import Dynamics
 from experiments.errors import UserError
 from experiments.steps import Inputs, Parts, TrainState, compile_evaluation
-from experiments.train import assemble, initial_run
+from experiments.train import assemble, shape_of_run
 
 
 class Trained(NamedTuple):
@@ -55,9 +55,7 @@ def restore(run_dir: Path) -> Trained:
         ) from error
     parts = assemble(method, experiment, input_shape, num_classes, examples)
     channels = jnp.zeros(input_shape[-1])
-    expected = jax.eval_shape(
-        lambda: initial_run(parts, experiment, Inputs(channels, channels), resolved.get("examples"))
-    )
+    expected = shape_of_run(parts, experiment, Inputs(channels, channels), resolved.get("examples"))
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True)
     restored = checkpoints.restore(checkpoint.abstract(expected))
     if restored is None:

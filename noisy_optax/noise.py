@@ -91,6 +91,7 @@ def realised(clean: ArrayLike, noisy: ArrayLike, num_classes: int) -> NoisyLabel
     return _realised(clean, noisy, num_classes)
 
 
+@functools.partial(jax.jit, static_argnums=2)
 def _realised(clean: Int[Array, "n"], noisy: Int[Array, "n"], num_classes: int) -> NoisyLabels:
     counts = jnp.zeros((num_classes, num_classes), jnp.float32).at[clean, noisy].add(1.0)
     matrix = counts / jnp.maximum(counts.sum(axis=1, keepdims=True), 1.0)

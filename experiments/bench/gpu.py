@@ -81,7 +81,7 @@ def our_epoch(
     )
     parts = train.assemble(method, experiment, images.shape[1:], CLASSES, len(images))
     inputs = train.measure_inputs(images, standardize=True)
-    state = train.initial_run(parts, experiment, inputs).state
+    state = train.initial_state(parts, experiment)
     run_epoch, _ = steps.compile_loops(parts, experiment)
     keys = train.seed_keys(experiment)
     arrays = jnp.asarray(images), jnp.asarray(given[None])

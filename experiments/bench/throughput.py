@@ -36,8 +36,8 @@ def against_plain_loop(model: str, blocks: int) -> dict[str, Any]:
     keys = train.seed_keys(experiment)["order"]
     run_epoch, _ = steps.compile_loops(parts, experiment)
     device_images, device_given = jnp.asarray(images), jnp.asarray(given)
-    state = {"ours": train.initial_run(parts, experiment, inputs).state}
-    state["plain"] = steps.first_seed(parts, train.initial_run(parts, experiment, inputs).state)
+    state = {"ours": train.initial_state(parts, experiment)}
+    state["plain"] = steps.first_seed(parts, train.initial_state(parts, experiment))
 
     def ours():
         state["ours"], batches = run_epoch(state["ours"], inputs, device_images, device_given, keys)
@@ -67,7 +67,7 @@ def against_plain_loop(model: str, blocks: int) -> dict[str, Any]:
 def step_time(*, batch_size: int = 128, classes: int = 10, width: int = 256, blocks: int) -> float:
     """Median milliseconds of a training step of the small network without convolutions."""
     _, parts, inputs, images, given = _problem(batch_size=batch_size, classes=classes, width=width)
-    state = steps.first_seed(parts, train.initial_run(parts, config.Experiment(), inputs).state)
+    state = steps.first_seed(parts, train.initial_state(parts, config.Experiment()))
     step = jax.jit(functools.partial(_step, parts))
     batch = jnp.asarray(images[:batch_size]), jnp.asarray(given[0, :batch_size])
     return timing.median_milliseconds(lambda: step(state, inputs, *batch), blocks=blocks, calls=STEPS_TIMED)

@@ -55,7 +55,7 @@ def epochs(training: Training) -> Iterator[tuple[TrainState, dict[str, Any]]]:
     order_keys = train.seed_keys(experiment)["order"]
     run_epoch, evaluate = steps.compile_loops(parts, experiment)
     images, given = jnp.asarray(split.train_images), jnp.asarray(split.train_given)
-    state = train.initial_run(parts, experiment, inputs).state
+    state = train.initial_state(parts, experiment)
     for epoch in range(experiment.optimization.epochs):
         order = jax.vmap(jax.random.fold_in, (0, None))(order_keys, epoch)
         state, batches = run_epoch(state, inputs, images, given, order)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.data import folder, npz, tfds_sets
+from experiments.data import digits, folder, npz, tfds_sets
 from experiments.data.dataset import Dataset, Examples
 from experiments.errors import UserError
 from experiments.progress import QUIET, Progress
@@ -28,7 +28,7 @@ def load(
         case "digits" if not where:
             if streamed:
                 raise UserError("--stream is for data on disk; digits are in memory, leave it out")
-            return _digits()
+            return digits.load()
         case "npz" if where:
             return npz.load(Path(where), streamed=streamed)
         case "folder" if where:
@@ -53,7 +53,7 @@ def load_images(
 ) -> Examples:
     """The images that `predict` was given, for a run with so many channels, that image size and classes."""
     if data == "digits":
-        found = _digits()
+        found = digits.load()
         return Examples(found.test_images, found.test_labels, None)  # type: ignore[arg-type]  # it has them
     if data.startswith("folder:"):
         where = Path(data.removeprefix("folder:"))
@@ -61,10 +61,3 @@ def load_images(
     if data.startswith("tfds:") or data in tfds_sets.SHORT_NAMES:
         raise UserError(f"cannot predict {data}; expected digits, folder:DIR, npz:FILE or FILE")
     return npz.load_images(Path(data.removeprefix("npz:")))
-
-
-def _digits() -> Dataset:
-    # scikit-learn takes a second to import, and the other sources do without it.
-    from experiments.data import digits
-
-    return digits.load()

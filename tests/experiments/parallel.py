@@ -46,7 +46,7 @@ def twenty_steps(mesh, compile_epoch=steps.compile_epoch_loop):
     parts = train.assemble(METHOD, EXPERIMENT, (4, 4, 1), CLASSES, len(images))
     parts = parts._replace(network=network(), mesh=mesh)
     inputs = train.measure_inputs(images, standardize=False)
-    state = train.initial_run(parts, EXPERIMENT, inputs).state
+    state = train.initial_state(parts, EXPERIMENT)
     keys, *arrays = devices.everywhere(
         mesh, (train.seed_keys(EXPERIMENT)["order"], inputs, images, given[None].astype(np.int32))
     )

@@ -143,7 +143,7 @@ def test_each_step_of_each_seed_augments_with_a_key_of_its_own(compile_epoch, se
     pixels, inputs = jnp.asarray(tiny_arrays["train_images"]), steps.Inputs(jnp.zeros(1), jnp.ones(1))
     given = jnp.zeros((seeds, 60), jnp.int32)
     keys = train.seed_keys(asked)
-    state = train.initial_run(parts, asked, inputs).state
+    state = train.initial_state(parts, asked)
     run_epoch = compile_epoch(parts, 8, seeds)
     _, batches = run_epoch(state, inputs, pixels, given, keys["order"], keys["augment"])
     augmented = jax.jit(parts.augment)

@@ -29,7 +29,8 @@ def test_a_step_lowers_for_every_platform(method, model):
     )
     parts = train.assemble(method, asked, (32, 32, 3), 10, 10 * BATCH_SIZE)
     inputs = train.measure_inputs(np.zeros((1, 32, 32, 3), np.uint8), standardize=False)
-    state = jax.eval_shape(lambda: steps.first_seed(parts, train.initial_run(parts, asked, inputs).state))
+    of_all_seeds = train.shape_of_run(parts, asked, inputs, None).state
+    state = jax.eval_shape(lambda state: steps.first_seed(parts, state), of_all_seeds)
 
     def step(state, inputs, images, labels, key_data):
         key = jax.random.wrap_key_data(key_data)

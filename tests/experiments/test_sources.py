@@ -1,22 +1,25 @@
 import io
 import zipfile
 
+import chex
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from experiments.data import digits, npz, sources
 from experiments.errors import UserError
 
 
-def test_digits_are_split_as_the_reference_protocol_says():
+def test_digits_are_scikit_learns_split_as_the_reference_protocol_says():
     dataset = digits.load()
-    assert dataset.train_images.shape == (1347, 8, 8, 1)
-    assert dataset.test_images.shape == (450, 8, 8, 1)
-    assert (dataset.train_images.min(), dataset.train_images.max()) == (0.0, 1.0)
-    # Stratified: every class has its share of 450 / 1797 of the test set, rounded.
-    share = np.bincount(load_digits().target) * 450 / 1797
-    assert np.abs(np.bincount(dataset.test_labels) - share).max() <= 1
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    expected = train_test_split(images, labels, test_size=450, stratify=labels, random_state=0)
+    found = dataset.train_images, dataset.test_images, dataset.train_labels, dataset.test_labels
+    chex.assert_trees_all_equal(found, tuple(expected))
+    assert [array.dtype for array in found] == [np.float32] * 2 + [np.int32] * 2
+    np.testing.assert_array_equal(dataset.train_clean_labels, dataset.train_labels)
 
 
 def test_npz_arrays_come_back(tiny_npz, tiny_arrays):

@@ -4,7 +4,6 @@ import threading
 import time
 
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -214,7 +213,7 @@ METHOD = "cross_entropy"
 def final(run_dir, asked):
     parts = train.assemble(METHOD, asked, (4, 4, 1), 3, round(60 * (1 - asked.data.validation_fraction)))
     inputs = train.Inputs(np.zeros(1, np.float32), np.zeros(1, np.float32))
-    expected = jax.eval_shape(lambda: train.initial_run(parts, asked, inputs, 60))
+    expected = train.shape_of_run(parts, asked, inputs, 60)
     return checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True).restore(
         checkpoint.abstract(expected)
     )
@@ -239,7 +238,7 @@ def test_a_streamed_epoch_is_the_epoch_in_memory_to_the_bit(tiny_npz):
     ):
         images = dataset.train_images
         inputs = train.measure_inputs(images, standardize=True)
-        state = train.initial_run(parts, asked, inputs).state
+        state = train.initial_state(parts, asked)
         images = images if isinstance(images, Stream) else jnp.asarray(images)
         found.append((inputs, compile_epoch()(state, inputs, images, given, keys)))
     chex.assert_trees_all_equal(*found)

@@ -42,7 +42,7 @@ def shipped(run_dir, tiny):
     examples = round(len(dataset.train_images) * (1 - tiny.data.validation_fraction))
     parts = train.assemble("cross_entropy", tiny, dataset.train_images.shape[1:], 3, examples)
     inputs = train.measure_inputs(dataset.train_images, standardize=False)
-    expected = jax.eval_shape(lambda: train.initial_run(parts, tiny, inputs, len(dataset.train_images)))
+    expected = train.shape_of_run(parts, tiny, inputs, len(dataset.train_images))
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints", read_only=True)
     return checkpoints.restore(checkpoint.abstract(expected))
 
@@ -131,8 +131,7 @@ def test_which_pass_keeps_the_batch_statistics(transformation, tiny_npz):
         asked = experiment(tiny_npz, model=Model(width=16, norm="batch"), optimization=optimization)
         images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
         parts = train.assemble(f"cross_entropy{transformation}", asked, (4, 4, 1), 3, 60)
-        run = train.initial_run(parts, asked, train.measure_inputs(images, standardize=False))
-        state = steps.first_seed(parts, run.state)
+        state = steps.first_seed(parts, train.initial_state(parts, asked))
         step = jax.jit(functools.partial(steps.train_step, parts))
         state, _ = step(state, images, (np.arange(8) % 3).astype(np.int32))
         found.append(jax.tree.leaves(state.statistics))
@@ -146,8 +145,7 @@ def test_a_second_gradient_takes_the_same_step_as_by_hand(tiny_npz):
     rng = np.random.default_rng(0)
     images, labels = rng.random((8, 4, 4, 1), np.float32), (np.arange(8) % 3).astype(np.int32)
     parts = train.assemble("generalized_cross_entropy+sam:rho=0.3", asked, (4, 4, 1), 3, 60)
-    run = train.initial_run(parts, asked, train.measure_inputs(images, standardize=False))
-    state = steps.first_seed(parts, run.state)
+    state = steps.first_seed(parts, train.initial_state(parts, asked))
     after, _ = jax.jit(lambda state: steps.train_step(parts, state, images, labels))(state)
 
     def loss(params):
@@ -171,7 +169,7 @@ def test_an_epoch_step_by_step_is_the_compiled_loop(seeds, tiny_npz):
     images, given = jnp.asarray(dataset.train_images), jnp.tile(dataset.train_labels[None], (seeds, 1))
     found = []
     for compile_epoch in (steps.compile_epoch_loop, steps.compile_stepwise_epoch):
-        state = train.initial_run(parts, asked, inputs).state
+        state = train.initial_state(parts, asked)
         run_epoch = compile_epoch(parts, 8, seeds)
         found.append(run_epoch(state, inputs, images, given, train.seed_keys(asked)["order"]))
     chex.assert_trees_all_close(*found, rtol=1e-4, atol=1e-5)
@@ -222,7 +220,7 @@ def test_one_epoch_is_the_protocol_in_numpy(tiny_npz):
     dataset = sources.load(tiny.data.dataset)
     parts = train.assemble("cross_entropy", tiny, (4, 4, 1), 3, 60)
     inputs = train.measure_inputs(dataset.train_images, standardize=False)
-    state = train.initial_run(parts, tiny, inputs).state
+    state = train.initial_state(parts, tiny)
     run_epoch, _ = steps.compile_loops(parts, tiny)
 
     def weights(params):
