@@ -22,10 +22,10 @@ class GroupMasks(NamedTuple):
 
 def group_masks(first: Float[Array, "..."], second: Float[Array, "..."]) -> GroupMasks:
     """Compares signs and sizes: a quotient or a product would underflow for small components."""
-    nonzero = (first != 0) & (second != 0)
-    agree = nonzero & (jnp.sign(first) == jnp.sign(second))
+    size = jnp.abs(first)
+    along = jnp.where(first < 0, -second, second)
     return GroupMasks(
-        a=agree & (jnp.abs(second) > jnp.abs(first)),
-        b=agree & (jnp.abs(second) < jnp.abs(first)),
-        c=nonzero & (jnp.sign(first) == -jnp.sign(second)),
+        a=(size > 0) & (along > size),
+        b=(along > 0) & (along < size),
+        c=(size > 0) & (along < 0),
     )

@@ -35,10 +35,14 @@ def test_compare_takes_several_methods():
     assert command.experiment.seeds == 5
 
 
+@pytest.fixture(scope="module")
+def noisy():
+    return parse("train", "--noise", "pair", "--noise-rate", "0.3", "--width", "32").experiment
+
+
 @pytest.mark.parametrize("method", methods.names())
-def test_a_saved_config_is_read_back(method):
-    experiment = parse("train", "--noise", "pair", "--noise-rate", "0.3", "--width", "32").experiment
-    record = config.as_record(method, experiment)
+def test_a_saved_config_is_read_back(method, noisy):
+    record = config.as_record(method, noisy)
     read_method, read_experiment = config.from_record(record)
     assert read_method == method
     assert config.as_record(read_method, read_experiment) == record

@@ -235,8 +235,8 @@ MUTATIONS = (
     Mutation(
         "equal_components_in_group_b",
         "sharpness/_groups.py",
-        "jnp.abs(second) < jnp.abs(first)",
-        "jnp.abs(second) <= jnp.abs(first)",
+        "along < size",
+        "along <= size",
         "test_diagnostics.py",
     ),
     Mutation(
