@@ -557,6 +557,12 @@ def test_neither_a_label_nor_a_possible_class_is_nan_in_value_and_gradient(loss)
     assert np.all(np.any(np.isnan(gradient), axis=1))
 
 
+def test_a_single_possible_class_that_is_not_the_label_is_nan_in_both_or_in_neither(loss):
+    logits = np.where(np.arange(C) == 1, np.float32(0), np.full_like(LOGITS, -np.inf))
+    value, gradient = loss.value_and_gradient(logits, np.zeros_like(LABELS))
+    np.testing.assert_array_equal(np.isnan(value), np.any(np.isnan(gradient), axis=1))
+
+
 def test_eight_bit_labels_do_not_wrap_around_the_number_of_classes(loss):
     logits = np.zeros((2, 300), np.float32)
     # In eight bits, 259 is 3 and 299 is 43.
