@@ -37,7 +37,7 @@ types: $(VENV)/installed     ## mypy
 unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
-slow: $(VENV)/installed      ## the tests that take minutes each
+slow: $(VENV)/installed      ## the tests that take many seconds each
 	$(RUN) -m pytest -m slow
 
 FUZZ_SECONDS ?= 600

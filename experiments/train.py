@@ -338,7 +338,7 @@ def assemble(
 
 def initial_state(parts: Parts, experiment: Experiment) -> TrainState:
     """Parameters and states before the first step, for all seeds."""
-    # It runs once: to optimize it takes a CPU longer than a short training.
+    # It runs once: on a CPU, to optimize it takes longer than that saves.
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     draw = jax.jit(
         functools.partial(_draw_state, parts),

@@ -88,7 +88,7 @@ def realised(clean: ArrayLike, noisy: ArrayLike, num_classes: int) -> NoisyLabel
     clean, noisy = _check_labels(clean, num_classes), _check_labels(noisy, num_classes)
     if clean.shape != noisy.shape:
         raise ValueError(f"expected as many clean labels as noisy ones, got {clean.size} and {noisy.size}")
-    return _realised(clean, noisy, num_classes)
+    return _realised(clean, noisy, operator.index(num_classes))
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -263,7 +263,7 @@ def instance_dependent(
     amount = round(float(rate) * labels.shape[0]) if exact else 0
     # Arrays, so that an integer or another NumPy type does not compile anew.
     normal = jnp.asarray(rate, dtype=float), jnp.asarray(spread, dtype=float)
-    return _instance_dependent_jit(key, features, labels, normal, amount, num_classes, exact)
+    return _instance_dependent_jit(key, features, labels, normal, amount, operator.index(num_classes), exact)
 
 
 def transition(key: PRNGKeyArray, labels: ArrayLike, matrix: ArrayLike, *, exact: bool = True) -> NoisyLabels:
@@ -304,6 +304,8 @@ def _shift_some(
     labels = _check_labels(labels, num_classes)
     # Counted here, not in float32.
     amount = round(float(rate) * labels.shape[0]) if exact else rate
+    # An array that stands for a number has no hash, which a static argument needs.
+    shifts, num_classes = tuple(map(operator.index, shifts)), operator.index(num_classes)
     return _shift_some_jit(key, labels, amount, shifts, num_classes, exact)
 
 

@@ -14,7 +14,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # Most of the time goes into compiling: a third of that into LLVM's optimizations, half of the rest into XLA's
 # newer way to write fused loops. JAX_DISABLE_MOST_OPTIMIZATIONS=0 compiles all as for users; the contract of
-# the losses does so anyway.
+# the losses does so anyway. A jaxlib that no longer knows the flag ends the process and names it.
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 

@@ -3,6 +3,7 @@ and not at all with the keys fixed here."""
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,6 +114,14 @@ def test_each_label_changes_independently_unless_exact(name):
 
 
 # --- which change -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_number_of_classes_may_be_an_array(model):
+    expected = MODELS[model](KEY, LABELS, RATE, num_classes=C)
+    found = MODELS[model](KEY, LABELS, RATE, num_classes=np.array(C))
+    chex.assert_trees_all_equal(found, expected)
+    chex.assert_trees_all_equal(noise.realised(LABELS, found.labels, np.array(C)), expected)
 
 
 @pytest.mark.parametrize("exact", [True, False])

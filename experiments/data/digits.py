@@ -1,7 +1,8 @@
 """scikit-learn's digits, kept beside this file: to import scikit-learn takes longer than a short training.
 
 They are the test set of Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
-Repository 1998, CC BY 4.0.
+Repository 1998, CC BY 4.0 (https://creativecommons.org/licenses/by/4.0), split here by `train_test_split` as
+tests/experiments/test_sources.py does.
 """
 
 from pathlib import Path

@@ -205,7 +205,7 @@ def _log_probabilities(against_others: _label.AgainstOthers) -> tuple[Array, Arr
 
 
 def _focal(log_p: Array, gamma: ArrayLike) -> Array:
-    """-(1 - p)^gamma log p, elementwise; where p is 0 it is -log p, so that NaN finds its way to the logits."""
+    """-(1 - p)^gamma log p, elementwise; where p is 0, -log p, which lets NaN through to the logits."""
     given, impossible, certain = log_p, log_p == -jnp.inf, log_p == 0
     log_p = jnp.where(impossible | certain, -jnp.ones_like(log_p), log_p)
     # log(1 - p) need not be exact where p is small, for its power is 1 to rounding there: log1mexp does more.

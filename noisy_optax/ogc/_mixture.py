@@ -111,7 +111,7 @@ def _prepare(x: ArrayLike, where: ArrayLike | None) -> tuple[Float[Array, "n"], 
 def _two_means_cut(
     x: Float[Array, "n"], valid: Bool[Array, "n"], total: Float[Array, ""], mean: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """The largest value of the lower part: one of x to the bit, however sums are rounded."""
+    """The largest value of the lower part: one of x, not of values computed anew and rounded otherwise."""
     ordered = _sort(jnp.where(valid, x, jnp.inf))
     size = jnp.arange(1, x.size + 1, dtype=x.dtype)
     # Around their mean the upper part sums to minus the lower one, and the sum of squares between the parts,

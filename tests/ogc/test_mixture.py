@@ -144,6 +144,16 @@ def test_a_bad_entry_that_counts_shows(bad):
     assert np.all(np.isnan(ogc.fit_mixture(np.array([1.0, bad, 2.0, 3.0], np.float32)).means))
 
 
+@pytest.mark.parametrize("emitters", [True, False])
+def test_values_stay_on_their_side_of_the_cut_however_the_compiler_rounds(emitters):
+    x = np.stack([losses_of_two_kinds(seed) for seed in range(8)])
+    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": emitters}
+    split = jax.jit(jax.vmap(lambda x: ogc.fit_mixture(x, max_rounds=0)), compiler_options=options)(x)
+    expected = [fit_in_float64(row, max_rounds=0)[2] for row in x]
+    # One value more or less would be 0.0025.
+    np.testing.assert_allclose(split.weights, expected, rtol=1e-6)
+
+
 def test_transformations_and_precisions():
     x = np.stack([losses_of_two_kinds(seed) for seed in range(3)])
     batched = jax.jit(jax.vmap(ogc.fit_mixture))(x)

@@ -190,6 +190,7 @@ def test_limits_that_are_another_method():
         (sam, sharpness.vasso(0.3, theta=1.0)),
     ]:
         np.testing.assert_array_equal(by_operations(limit), method)
+    np.testing.assert_allclose(descend(sharpness.saner(0.3, 1.0)), sam, rtol=1e-5, atol=1e-6)
     # And none of it holds for want of trying.
     assert not np.allclose(sam, by_operations(sharpness.saner(0.3, 0.5)))
     assert not np.allclose(sam, asam)
