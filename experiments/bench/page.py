@@ -31,10 +31,10 @@ Where it falls short, and why:
 
 - `normalized_focal` takes a power of the probability of every class, and with it two logarithms and two
   exponentials where cross-entropy takes one exponential; `bi_tempered` solves an equation for each example.
-- SANER's masks cost what they cost before, but since max-pooling is done by reshaping the step of the small
-  CNN that they are compared with takes half the time.
-- The first epoch waits for imports, about half of the time; scikit-learn, for digits, is the longest of them.
-  With nothing compiled it waits for the compiler too. `compare` compiles ten methods.
+- SANER adds a pass over every array of parameters to SAM, and keeps the first gradient for it: little work,
+  beside a small step.
+- With nothing compiled the first epoch waits for the compiler about as long as for imports, and `compare`
+  compiles ten methods.
 - On a CPU the small CNN is trained step by step, as the plain loop does it, for XLA is slow at convolutions
   within a loop: there is nothing to win, and gathering the batches on the device costs a little.
 
