@@ -305,8 +305,8 @@ def _shift_some(
     # Counted here, not in float32.
     amount = round(float(rate) * labels.shape[0]) if exact else rate
     # An array that stands for a number has no hash, which a static argument needs.
-    shifts, num_classes = tuple(map(operator.index, shifts)), operator.index(num_classes)
-    return _shift_some_jit(key, labels, amount, shifts, num_classes, exact)
+    first, end, num_classes = map(operator.index, (*shifts, num_classes))
+    return _shift_some_jit(key, labels, amount, (first, end), num_classes, exact)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
