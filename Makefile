@@ -49,6 +49,7 @@ mutations: $(VENV)/installed ## break the library in forty ways and see whether 
 	$(RUN) -m tests.mutations --workers $(WORKERS) --write
 
 bench: $(VENV)/installed     ## measure speed, memory and start-up, and compare with the last time
+	@mkdir -p runs
 	$(RUN) -m experiments bench all --output runs/bench.json --history experiments/results/bench/history.jsonl
 	@cp runs/bench.json experiments/results/bench/all.json
 	$(RUN) -m experiments tables
