@@ -85,10 +85,11 @@ def realised(clean: ArrayLike, noisy: ArrayLike, num_classes: int) -> NoisyLabel
     Array([[0.5, 0.5],
            [0. , 1. ]], dtype=float32)
     """
+    num_classes = _check_classes(num_classes)
     clean, noisy = _check_labels(clean, num_classes), _check_labels(noisy, num_classes)
     if clean.shape != noisy.shape:
         raise ValueError(f"expected as many clean labels as noisy ones, got {clean.size} and {noisy.size}")
-    return _realised(clean, noisy, operator.index(num_classes))
+    return _realised(clean, noisy, num_classes)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -122,6 +123,7 @@ def symmetric(
     >>> float(noisy.rate)
     0.4...
     """
+    num_classes = _check_classes(num_classes)
     return _shift_some(key, labels, rate, (1, num_classes), num_classes, exact)
 
 
@@ -146,6 +148,7 @@ def uniform(
     >>> noisy.matrix[0].round(1)
     Array([0.3, 0.2, 0.2, 0.2], dtype=float32)
     """
+    num_classes = _check_classes(num_classes)
     return _shift_some(key, labels, rate, (0, num_classes), num_classes, exact)
 
 
@@ -169,6 +172,7 @@ def pair(
     >>> nox.noise.pair(jax.random.key(0), jnp.array([0, 1, 2]), 1.0, num_classes=3).labels
     Array([1, 2, 0], dtype=int32)
     """
+    num_classes = _check_classes(num_classes)
     return _shift_some(key, labels, rate, (1, 2), num_classes, exact)
 
 
@@ -258,12 +262,13 @@ def instance_dependent(
     """
     check_range("rate", rate, at_least=0.0, at_most=1.0)
     check_range("spread", spread, above=0.0)
+    num_classes = _check_classes(num_classes)
     labels = _check_labels(labels, num_classes)
     features = _check_features(features, labels.shape[0])
     amount = round(float(rate) * labels.shape[0]) if exact else 0
     # Arrays, so that an integer or another NumPy type does not compile anew.
     normal = jnp.asarray(rate, dtype=float), jnp.asarray(spread, dtype=float)
-    return _instance_dependent_jit(key, features, labels, normal, amount, operator.index(num_classes), exact)
+    return _instance_dependent_jit(key, features, labels, normal, amount, num_classes, exact)
 
 
 def transition(key: PRNGKeyArray, labels: ArrayLike, matrix: ArrayLike, *, exact: bool = True) -> NoisyLabels:
@@ -287,7 +292,7 @@ def transition(key: PRNGKeyArray, labels: ArrayLike, matrix: ArrayLike, *, exact
            [0. , 1. ]], dtype=float32)
     """
     matrix = _check_matrix(matrix)
-    labels = _check_labels(labels, matrix.shape[0])
+    labels = _check_labels(labels, _check_classes(matrix.shape[0]))
     return _move_by_matrix(key, labels, matrix, exact)
 
 
@@ -304,9 +309,7 @@ def _shift_some(
     labels = _check_labels(labels, num_classes)
     # Counted here, not in float32.
     amount = round(float(rate) * labels.shape[0]) if exact else rate
-    # An array that stands for a number has no hash, which a static argument needs.
-    first, end, num_classes = map(operator.index, (*shifts, num_classes))
-    return _shift_some_jit(key, labels, amount, (first, end), num_classes, exact)
+    return _shift_some_jit(key, labels, amount, shifts, num_classes, exact)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
@@ -374,9 +377,13 @@ def _move_by_matrix(key, labels, matrix, exact):
     return _realised(labels, noisy, matrix.shape[0])
 
 
-def _check_labels(labels: ArrayLike, num_classes: int) -> Int[Array, "n"]:
+def _check_classes(num_classes: int) -> int:
     check_range("num_classes", num_classes, at_least=2)
-    num_classes = operator.index(num_classes)
+    # An array that stands for a number has no hash, which a static argument needs.
+    return operator.index(num_classes)
+
+
+def _check_labels(labels: ArrayLike, num_classes: int) -> Int[Array, "n"]:
     if not isinstance(labels, jax.core.Tracer):
         # As they came: a 64-bit label may become a valid one when it is cut to 32 bits.
         labels = np.asarray(labels)
