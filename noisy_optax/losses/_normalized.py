@@ -206,12 +206,12 @@ def _log_probabilities(against_others: _label.AgainstOthers) -> tuple[Array, Arr
 
 def _focal(log_p: Array, gamma: ArrayLike) -> Array:
     """-(1 - p)^gamma log p, elementwise; where p is 0, -log p, which lets NaN through to the logits."""
-    given, impossible, certain = log_p, log_p == -jnp.inf, log_p == 0
-    log_p = jnp.where(impossible | certain, -jnp.ones_like(log_p), log_p)
+    impossible, certain = log_p == -jnp.inf, log_p == 0
+    ordinary = jnp.where(impossible | certain, -jnp.ones_like(log_p), log_p)
     # log(1 - p) need not be exact where p is small, for its power is 1 to rounding there: log1mexp does more.
-    log_complement = jnp.log(-_label.expm1(log_p))
+    log_complement = jnp.log(-_label.expm1(ordinary))
     weight = jnp.exp(jnp.asarray(gamma, log_p.dtype) * log_complement)
-    return jnp.where(impossible, -given, jnp.where(certain, jnp.zeros_like(log_p), -weight * log_p))
+    return jnp.where(impossible, -log_p, jnp.where(certain, jnp.zeros_like(log_p), -weight * ordinary))
 
 
 def _positive(gains: Array) -> Array:
