@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import regression
+from experiments import regression, run_folder
+
+RESULTS = Path(regression.__file__).parent / "results"
 
 
 def test_a_share_of_the_training_targets_is_wrong_and_no_test_target():
@@ -34,6 +38,14 @@ def test_fixed_limits_limit_what_their_names_say():
     np.testing.assert_allclose(mean("batch norm 0.3"), [0.18, 0.24], rtol=1e-5)
     clipped = np.array([0.6, 0.8]) * (1 / regression.BATCH_SIZE + 0.5 * rest)
     np.testing.assert_allclose(mean("example norm 1"), clipped, rtol=1e-5)
+
+
+def test_it_beat_plain_descent_and_limits_of_the_batch_with_twenty_seeds():
+    measured = run_folder.read_json(RESULTS / "regression.json")
+    for rate in ("0.1", "0.3"):
+        errors = {name: spread["mean"] for name, spread in measured["errors"][rate].items()}
+        others = [error for name, error in errors.items() if name.startswith(("plain", "batch"))]
+        assert errors["ogc"] < min(others)
 
 
 @pytest.mark.slow
