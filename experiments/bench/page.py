@@ -31,8 +31,8 @@ Where it falls short, and why:
 
 - `normalized_focal` takes a power of the probability of every class, and with it two logarithms and two
   exponentials where cross-entropy takes one exponential; `bi_tempered` solves an equation for each example.
-- `compare` trains at the speed of the hour: 78 to 96 seconds in the history once its ten methods are
-  compiled. The first epoch of `train` waits for imports, and with nothing compiled for the compiler too.
+- `compare` compiles ten methods, and trains at the speed of the hour, as the history shows. The first epoch
+  of `train` waits for imports, and with nothing compiled for the compiler too.
 - On a CPU the small CNN is trained step by step, as the plain loop does it, for XLA is slow at convolutions
   within a loop: there is nothing to win, and gathering the batches on the device costs a little.
 
