@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
-# The newest versions that all of this has been tried with; constraints-oldest.txt has the oldest.
+# The newest versions that all of this has been tried with, jax 0.10 with Python 3.11 and jax 0.12 with later
+# ones; constraints-oldest.txt has the oldest.
 CONSTRAINTS ?= constraints.txt
 # One worker a core; neighbours, which share what they compile, stay with one of them.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit slow fuzz mutations bench docs results format clean
+.PHONY: help demo test lint types unit slow fuzz mutations bench rehearse docs results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -53,6 +54,9 @@ bench: $(VENV)/installed     ## measure speed, memory and start-up, and compare 
 	$(RUN) -m experiments bench all --output runs/bench.json --history experiments/results/bench/history.jsonl
 	@cp runs/bench.json experiments/results/bench/all.json
 	$(RUN) -m experiments tables
+
+rehearse: $(VENV)/installed  ## the script for a GPU at toy size on this machine: killed, resumed, ended in time
+	$(RUN) -m experiments.studies.gpu.rehearse
 
 docs: $(VENV)/installed      ## the pages of documentation, in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict

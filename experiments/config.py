@@ -77,14 +77,16 @@ class Model:
     """The network."""
 
     model: Literal[
-        "mlp", "cnn", "cnn8", "resnet18", "resnet34", "resnet50", "wideresnet40_2", "wideresnet28_10"
-    ] = "mlp"
+        "mlp", "cnn", "cnn8", "resnet18", "resnet34", "resnet50", "wideresnet40_2", "wideresnet28_10",
+        "speedrun"
+    ] = "mlp"  # fmt: skip
     """`mlp`: two hidden layers. The others want images [N, H, W, C]. `cnn`: two 3x3 convolutions and a hidden
     layer; `cnn8`: the 8 layers of the papers on robust losses; `resnet18` to `resnet50` and
-    `wideresnet40_2`, `wideresnet28_10` (depth, widening): as on CIFAR, with a 3x3 convolution first."""
+    `wideresnet40_2`, `wideresnet28_10` (depth, widening): as on CIFAR, with a 3x3 convolution first;
+    `speedrun`: whitening and six 3x3 convolutions, which learn CIFAR-10 in seconds on a GPU."""
     width: int = 256
     """Units in a hidden layer of `mlp` and `cnn`; the convolutions of `cnn` have an eighth and a quarter of
-    it as channels."""
+    it as channels, those of `speedrun` a quarter of it, all of it and all of it."""
     norm: Literal["default", "none", "batch", "group"] = "default"
     """Normalisation after each convolution and hidden layer (of `cnn`, the convolutions only); by default
     none in `mlp` and `cnn`, batch in the others."""
@@ -103,6 +105,8 @@ class Augmentation:
     """Pixels of padding on each side."""
     rotation_degrees: float = 15.0
     """Largest angle, either way."""
+    evaluate_flipped: bool = False
+    """Predict with the mean of the logits of each image and its mirror image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,9 +122,10 @@ class Optimization:
     wants a --learning-rate near 0.001."""
     learning_rate: float = 0.1
     """Of the first epoch, or of the first after the warm-up."""
-    learning_rate_schedule: Literal["cosine", "step", "constant"] = "cosine"
+    learning_rate_schedule: Literal["cosine", "step", "constant", "triangle"] = "cosine"
     """From epoch to epoch: `cosine` ends at 0; `step` multiplies by --learning-rate-factor after each of
-    --learning-rate-steps epochs."""
+    --learning-rate-steps epochs. From batch to batch: `triangle` falls to 0 in equal steps after the
+    warm-up."""
     learning_rate_steps: tuple[int, ...] = ()
     """Epochs after which the step schedule lowers the rate, counted from the start, e.g. 40 80."""
     learning_rate_factor: float = 0.1
@@ -305,14 +310,13 @@ class Bench:
     """Measure speed and memory, a few minutes; `all` shows the budgets, what is one of them prints JSON."""
 
     what: Positional[
-        Literal["all", "ogc", "sharpness", "losses", "training", "program", "startup", "commands", "gpu"]
+        Literal["all", "ogc", "sharpness", "losses", "training", "program", "startup", "commands"]
     ]
     """`ogc`: training step over cross-entropy's, refit over scikit-learn's, memory by chunk size;
     `sharpness`: SANER's training step over SGD's and SAM's; `losses`: each loss over cross-entropy;
     `training`: an epoch over that of a plain loop, and what makes a step dearer; `program`: operations in a
     compiled step, and what is compiled again; `startup`: the import, and what comes before the first epoch;
-    `commands`: `compare`, and a run that is killed and resumed; `gpu`, not part of `all`: ResNet-18 in images
-    per second, over a plain PyTorch loop's where PyTorch is installed (a rehearsal on a CPU)."""
+    `commands`: `compare`, and a run that is killed and resumed."""
     blocks: int = 15
     """How often the two sides of a ratio are timed in turn."""
     output: Path | None = None
@@ -391,8 +395,8 @@ def check(experiment: Experiment) -> None:
         _in_range("--image-size", data.image_size, 1, infinity)
     _in_range("--validation-fraction", data.validation_fraction, 0, 1)
     _in_range("--width", model.width, 8, infinity)
-    if model.width != Model.width and model.model not in ("mlp", "cnn"):
-        raise UserError(f"--width has no effect with --model {model.model}; it is for mlp and cnn")
+    if model.width != Model.width and model.model not in ("mlp", "cnn", "speedrun"):
+        raise UserError(f"--width has no effect with --model {model.model}; it is for mlp, cnn and speedrun")
     _check_augmentation(experiment.augmentation)
     _in_range("--epochs", optimization.epochs, 1, infinity)
     _in_range("--batch-size", optimization.batch_size, 1, infinity)

@@ -9,7 +9,9 @@ from experiments.config import Optimization
 
 
 def learning_rate(optimization: Optimization, steps_per_epoch: int) -> optax.Schedule:
-    """The learning rate of each step: constant within an epoch, but for the warm-up's."""
+    """The learning rate of each step."""
+    if optimization.learning_rate_schedule == "triangle":
+        return _triangle(optimization, steps_per_epoch)
     by_epoch, warmup = _by_epoch(optimization), optimization.warmup_epochs * steps_per_epoch
 
     def of_step(step):
@@ -18,6 +20,18 @@ def learning_rate(optimization: Optimization, steps_per_epoch: int) -> optax.Sch
             return rate
         rising = optimization.learning_rate * jnp.asarray(step + 1, jnp.float32) / warmup
         return jnp.where(step < warmup, rising, rate)
+
+    return of_step
+
+
+def _triangle(optimization: Optimization, steps_per_epoch: int) -> optax.Schedule:
+    """Rises in equal steps to the largest rate, which it has once, and would be 0 one step after the last."""
+    rising, total = (epochs * steps_per_epoch for epochs in (optimization.warmup_epochs, optimization.epochs))
+
+    def of_step(step):
+        step = jnp.asarray(step, jnp.float32)
+        falling = (total - step) / (total - max(rising - 1, 0))
+        return optimization.learning_rate * jnp.minimum((step + 1) / max(rising, 1), falling)
 
     return of_step
 

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import noisy_optax
 from experiments import devices
 from experiments.errors import UserError, one_line
 
@@ -201,11 +202,13 @@ def fingerprint(*arrays: np.ndarray | None) -> str:
 
 def provenance() -> dict[str, Any]:
     """Versions of the code and of what it runs on."""
-    packages = ("noisy-optax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     device = jax.devices()[0]
     return {
         "commit": _commit(),
         "python": platform.python_version(),
+        # Not the installed one's: a checkout may be run as it is.
+        "noisy-optax": noisy_optax.__version__,
         **{package: version(package) for package in packages},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "device": f"{device.platform} {device.device_kind}",
@@ -213,6 +216,9 @@ def provenance() -> dict[str, Any]:
 
 
 def _commit() -> str:
+    # Where only the files of a checkout were brought, whoever brought them can say.
+    if named := os.environ.get("NOISY_OPTAX_COMMIT"):
+        return named
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     folder = Path(__file__).parent
     try:

@@ -37,6 +37,7 @@ class Parts(NamedTuple):
       perturbed_statistics: whether, after a step with a second gradient, BatchNorm's statistics are those of
         the second pass.
       augment: `augment(key, images) -> images`, random changes of a batch in raw pixels, or None.
+      evaluate_flipped: whether predictions are of the mean logits of an image and its mirror image.
       mesh: the devices that batches are split over, or None for a single one.
     """
 
@@ -45,6 +46,7 @@ class Parts(NamedTuple):
     optimizer: optax.GradientTransformation
     perturbed_statistics: bool = False
     augment: Callable[..., Array] | None = None
+    evaluate_flipped: bool = False
     mesh: jax.sharding.Mesh | None = None
 
 
@@ -74,15 +76,27 @@ def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Calla
 EVALUATION_CHUNK = 1000
 
 
+def predicted_logits(
+    parts: Parts, params: Any, statistics: Any, images: Float[Array, "n ..."]
+) -> Float[Array, "n classes"]:
+    """What the network says of images when it is not being trained."""
+    of_images, _ = parts.network.apply(params, statistics, images, train=False)
+    if not parts.evaluate_flipped:
+        return of_images
+    of_mirrored, _ = parts.network.apply(params, statistics, images[:, :, ::-1], train=False)
+    return (of_images + of_mirrored) / 2
+
+
 def compile_evaluation(parts: Parts, num_seeds: int) -> Callable:
     """`run_evaluation(params, statistics, inputs, images) -> logits`, in chunks that fit into memory."""
 
-    def logits(params, statistics, inputs, images):
-        prepared = prepare(inputs, devices.split_batch(parts.mesh, images))
-        return parts.network.apply(params, statistics, prepared, train=False)[0]
+    def of_one_seed(params, statistics, inputs, images):
+        return predicted_logits(
+            parts, params, statistics, prepare(inputs, devices.split_batch(parts.mesh, images))
+        )
 
     of_chunk = jax.jit(
-        over_seeds(logits, num_seeds, (0, 0, None, None)), out_shardings=devices.replicated(parts.mesh)
+        over_seeds(of_one_seed, num_seeds, (0, 0, None, None)), out_shardings=devices.replicated(parts.mesh)
     )
 
     # A loop of Python's: within a compiled one XLA is slow at convolutions on a CPU.
@@ -99,26 +113,45 @@ def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callabl
     Its signature is `run_epoch(state, inputs, images, given, order_keys, augment_keys) -> (state, Batches)`;
     augment_keys may be left out where nothing is augmented.
     """
-
-    def epoch(state, inputs, images, given, order_key, augment_key):
-        indices = epoch_order(order_key, len(images), batch_size)
-
-        def step(state, drawn):
-            batch, key = drawn
-            return train_step(parts, state, *training_batch(parts, inputs, images[batch], given[batch], key))
-
-        drawn = indices, step_keys(parts, augment_key, len(indices))
-        state, (losses, predictions, margins) = jax.lax.scan(step, state, drawn)
-        return state, Batches(losses, predictions, margins, indices)
-
-    axes = seed_axes(parts)
-    over = over_seeds(epoch, num_seeds, (axes, None, None, 0, 0, 0), (axes, 0))
-    run = jax.jit(over, donate_argnums=0, out_shardings=devices.replicated(parts.mesh))
+    run = jit_epoch_loop(parts, batch_size, num_seeds)
 
     def run_epoch(state, inputs, images, given, order_keys, augment_keys=None):
         return run(state, inputs, images, given, order_keys, augment_keys)
 
     return run_epoch
+
+
+def jit_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> jax.stages.Wrapped:
+    """The compiled function in `compile_epoch_loop`, which takes all its arguments by position."""
+
+    def epoch(*arguments):
+        return train_epoch(parts, batch_size, *arguments)
+
+    axes = seed_axes(parts)
+    over = over_seeds(epoch, num_seeds, (axes, None, None, 0, 0, 0), (axes, 0))
+    return jax.jit(over, donate_argnums=0, out_shardings=devices.replicated(parts.mesh))
+
+
+def train_epoch(
+    parts: Parts,
+    batch_size: int,
+    state: TrainState,
+    inputs: Inputs,
+    images: Array,
+    given: Int[Array, "n"],
+    order_key: PRNGKeyArray,
+    augment_key: PRNGKeyArray | None,
+) -> tuple[TrainState, Batches]:
+    """An epoch of one seed as a loop over steps, to be compiled."""
+    indices = epoch_order(order_key, len(images), batch_size)
+
+    def step(state, drawn):
+        batch, key = drawn
+        return train_step(parts, state, *training_batch(parts, inputs, images[batch], given[batch], key))
+
+    drawn = indices, step_keys(parts, augment_key, len(indices))
+    state, (losses, predictions, margins) = jax.lax.scan(step, state, drawn)
+    return state, Batches(losses, predictions, margins, indices)
 
 
 def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Callable:

@@ -105,7 +105,7 @@ def train(
 
     checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints")
     inputs = devices.everywhere(mesh, measure_inputs(split.train_images, experiment.data.standardize))
-    state = initial_state(parts, experiment)
+    state = fit_network(parts, initial_state(parts, experiment), split.train_images, inputs)
     run = initial_run(state, parts, experiment, inputs, len(dataset.train_images))
     epoch = 0
     if restored := checkpoints.restore(checkpoint.abstract(run, devices.replicated(mesh))):
@@ -331,9 +331,17 @@ def assemble(
         optax.identity() if limit is None else optax.clip_by_global_norm(limit),
         optimizers.build(optimization, learning_rate),
     )
+    if experiment.augmentation.evaluate_flipped and len(input_shape) != 3:
+        raise UserError(f"--evaluate-flipped needs images [N, H, W, C], got [N, {input_shape[0]}]")
     network = models.build(experiment.model, input_shape, num_classes)
-    augmentation = augment.build(experiment.augmentation, input_shape)
-    return Parts(network, chosen, optimizer, optimization.perturbed_statistics, augmentation)
+    return Parts(
+        network,
+        chosen,
+        optimizer,
+        optimization.perturbed_statistics,
+        augment.build(experiment.augmentation, input_shape),
+        experiment.augmentation.evaluate_flipped,
+    )
 
 
 def initial_state(parts: Parts, experiment: Experiment) -> TrainState:
@@ -341,14 +349,29 @@ def initial_state(parts: Parts, experiment: Experiment) -> TrainState:
     # It runs once: on a CPU, to optimize it takes longer than that saves.
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     draw = jax.jit(
-        functools.partial(_draw_state, parts),
+        functools.partial(draw_state, parts),
         out_shardings=devices.replicated(parts.mesh),
         compiler_options=options,
     )
     return draw(devices.everywhere(parts.mesh, seed_keys(experiment)["init"]))
 
 
-def _draw_state(parts: Parts, keys: PRNGKeyArray) -> TrainState:
+# What a network computes from training images before the first step is computed from so many.
+FIT_EXAMPLES = 5000
+
+
+def fit_network(parts: Parts, state: TrainState, images: Images | Stream, inputs: Inputs) -> TrainState:
+    """The initial state with what the network computes from the first training images, if it does."""
+    if parts.network.fit is None:
+        return state
+    first = next(stream.chunks(images, FIT_EXAMPLES))
+    statistics = parts.network.fit(state.statistics, np.asarray(steps.prepare(inputs, jnp.asarray(first))))
+    return state._replace(statistics=devices.everywhere(parts.mesh, statistics))
+
+
+def draw_state(parts: Parts, keys: PRNGKeyArray) -> TrainState:
+    """Parameters and states before the first step, for the seeds of the keys."""
+
     def draw(key):
         params, statistics = parts.network.init(key)
         return TrainState(params, statistics, parts.optimizer.init(params), parts.method.loss.init())
@@ -374,7 +397,7 @@ def shape_of_run(parts: Parts, experiment: Experiment, inputs: Inputs, examples:
     """Shapes and types of what a checkpoint holds."""
 
     def draw():
-        state = _draw_state(parts, seed_keys(experiment)["init"])
+        state = draw_state(parts, seed_keys(experiment)["init"])
         return initial_run(state, parts, experiment, inputs, examples)
 
     return jax.eval_shape(draw)

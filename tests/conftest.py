@@ -4,6 +4,8 @@ import os
 import time
 from pathlib import Path
 
+from tests import compiling
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 
@@ -14,8 +16,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # Most of the time goes into compiling: a third of that into LLVM's optimizations, half of the rest into XLA's
 # newer way to write fused loops. JAX_DISABLE_MOST_OPTIMIZATIONS=0 compiles all as for users; the contract of
-# the losses does so anyway. A jaxlib that no longer knows the flag ends the process and names it.
-if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
+# the losses does so anyway.
+if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1" and compiling.HAS_OLDER_FUSIONS:
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import hypothesis

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import run_folder
-from experiments.bench import commands, gpu, losses, ogc, program, sharpness, startup, throughput
+from experiments.bench import commands, losses, ogc, program, sharpness, startup, throughput
 from experiments.errors import UserError
 
 PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
@@ -49,7 +49,7 @@ def run(what: str, blocks: int, history: Path, console: Console) -> dict[str, An
     # Before anything is written, which may change the working tree.
     provenance = run_folder.provenance()
     if what != "all":
-        measured = {"bench": what, **(PARTS | {"gpu": gpu.measure})[what](blocks), "provenance": provenance}
+        measured = {"bench": what, **PARTS[what](blocks), "provenance": provenance}
         print(run_folder.as_json(measured))
         return measured
     earlier = read_history(history)

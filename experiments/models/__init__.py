@@ -14,9 +14,21 @@ from experiments.models.layers import Style
 from experiments.models.mlp import MLP
 from experiments.models.network import Network, as_functions
 from experiments.models.resnet import ResNet, basic_block, bottleneck
+from experiments.models.speedrun import MIN_PIXELS, SpeedrunNetwork, fit_whitening
 from experiments.models.wide_resnet import WideResNet
 
-__all__ = ["CNN8", "MLP", "Network", "ResNet", "SmallCNN", "Style", "WideResNet", "as_functions", "build"]
+__all__ = [
+    "CNN8",
+    "MLP",
+    "Network",
+    "ResNet",
+    "SmallCNN",
+    "SpeedrunNetwork",
+    "Style",
+    "WideResNet",
+    "as_functions",
+    "build",
+]
 
 
 def build(model: config.Model, input_shape: tuple[int, ...], num_classes: int) -> Network:
@@ -37,7 +49,13 @@ def build(model: config.Model, input_shape: tuple[int, ...], num_classes: int) -
             f"--model cnn8 halves its images three times: expected at least 8x8 pixels, got "
             f"{height}x{width}; use --model cnn"
         )
+    if model.model == "speedrun" and min(height, width) < MIN_PIXELS:
+        raise UserError(
+            f"--model speedrun halves its images three times and takes a pixel off first: expected at least "
+            f"{MIN_PIXELS}x{MIN_PIXELS} pixels, got {height}x{width}; use --model cnn"
+        )
     make: Callable[..., nnx.Module]
+    fit = None
     match model.model:
         case "cnn":
             make = functools.partial(SmallCNN, (height, width, channels), num_classes, model.width)
@@ -53,4 +71,7 @@ def build(model: config.Model, input_shape: tuple[int, ...], num_classes: int) -
             make = functools.partial(WideResNet, 40, 2, channels, num_classes)
         case "wideresnet28_10":
             make = functools.partial(WideResNet, 28, 10, channels, num_classes)
-    return as_functions(lambda rngs: make(style, rngs=rngs), convolutional=True)
+        case "speedrun":
+            make = functools.partial(SpeedrunNetwork, channels, num_classes, model.width)
+            fit = fit_whitening
+    return as_functions(lambda rngs: make(style, rngs=rngs), convolutional=True, fit=fit)

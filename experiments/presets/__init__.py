@@ -12,6 +12,7 @@ from experiments.presets import (
     ogc_cifar,
     phuber_cifar,
     saner_cifar,
+    speedrun_cifar10,
 )
 from experiments.presets.preset import Preset
 
@@ -22,6 +23,7 @@ PRESETS: list[Preset] = [
     *anl_cifar10.PRESETS,
     *anl_cifar100.PRESETS,
     *phuber_cifar.PRESETS,
+    *speedrun_cifar10.PRESETS,
 ]
 
 

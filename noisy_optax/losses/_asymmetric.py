@@ -44,7 +44,7 @@ def asymmetric_generalized_cross_entropy(
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> loss = nox.losses.asymmetric_generalized_cross_entropy
-    >>> loss(jnp.zeros((1, 2)), jnp.array([0]), a=1.0, q=2.0) # (2^2 - 1.5^2) / 2
+    >>> loss(jnp.zeros((1, 2)), jnp.array([0]), a=1.0, q=2.0).round(3) # (2^2 - 1.5^2) / 2
     Array([0.875], dtype=float32)
     """
     check_range("a", a, above=0.0)
@@ -96,7 +96,8 @@ def asymmetric_unhinged(
       arXiv 2106.03110.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> nox.losses.asymmetric_unhinged(jnp.zeros((1, 2)), jnp.array([0]), a=2.0, q=2.0) # (1.5^2 - 1) / 2
+    >>> loss = nox.losses.asymmetric_unhinged
+    >>> loss(jnp.zeros((1, 2)), jnp.array([0]), a=2.0, q=2.0).round(3) # (1.5^2 - 1) / 2
     Array([0.625], dtype=float32)
     """
     check_range("a", a, above=1.0)
@@ -185,7 +186,8 @@ def asymmetric_norm(
       arXiv 2106.03110.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> nox.losses.asymmetric_norm(jnp.zeros((1, 2)), jnp.array([0]), a=2.0, q=2.0) # (1.5^2 - 1 + 0.5^2) / 2
+    >>> loss = nox.losses.asymmetric_norm
+    >>> loss(jnp.zeros((1, 2)), jnp.array([0]), a=2.0, q=2.0).round(3) # (1.5^2 - 1 + 0.5^2) / 2
     Array([0.75], dtype=float32)
     """
     check_range("a", a, above=1.0)

@@ -51,6 +51,15 @@ def test_cosine_decays_over_the_epochs_after_the_warm_up():
     np.testing.assert_allclose(found[1:], rates(4), rtol=1e-6)
 
 
+def test_a_triangle_by_hand():
+    found = rates(3, learning_rate_schedule="triangle", warmup_epochs=1).ravel()
+    rising = [0.8 / 3, 1.6 / 3, 0.8]
+    falling = [0.8 * (9 - step) / 7 for step in range(3, 9)]
+    np.testing.assert_allclose(found, rising + falling, rtol=1e-6)
+    without = rates(3, learning_rate_schedule="triangle").ravel()
+    np.testing.assert_allclose(without, [0.8 * (9 - step) / 9 for step in range(9)], rtol=1e-6)
+
+
 def update(optimization, params, gradients):
     """The last of as many updates as there are gradients."""
     optimizer = optimizers.build(optimization, optax.constant_schedule(optimization.learning_rate))

@@ -23,7 +23,7 @@ NAMES = [preset.name for preset in presets.PRESETS]
 
 
 def family_of(preset):
-    return preset.name.rpartition("-")[0]
+    return preset.name if preset.name == "speedrun-cifar10" else preset.name.rpartition("-")[0]
 
 
 # The last of each.
@@ -44,8 +44,9 @@ def test_names_are_unique_and_say_what_is_trained():
     assert len(set(NAMES)) == len(NAMES)
     for preset in presets.PRESETS:
         data = preset.train.experiment.data
-        assert f"-{data.dataset}-" in preset.name
-        assert preset.name.endswith(str(data.noise_rate) if data.noise_rate else "clean")
+        assert f"-{data.dataset}" in preset.name
+        if preset.name != "speedrun-cifar10":
+            assert preset.name.endswith(str(data.noise_rate) if data.noise_rate else "clean")
         assert preset.train.preset is None
 
 
@@ -74,6 +75,8 @@ PUBLISHED = {
     "phuber-gce-cifar10": ("resnet50", 400, 64, 0.1, (160, 300, 360), 0.1, 0.1, 5e-4, None, {"q": 0.7}),
     "phuber-cifar100": ("resnet50", 200, 128, 0.1, (60, 120, 160), 0.2, 0.1, 5e-4, None, {"tau": 10}),
     "phuber-gce-cifar100": ("resnet50", 200, 128, 0.1, (60, 120, 160), 0.2, 0.1, 5e-4, None, {"tau": 10}),
+    # airbench94: 11.5 for a sum of losses and 0.0153 are 1.5 and 0.00133 for the mean and the coupled decay.
+    "speedrun-cifar10": ("speedrun", 10, 1024, 1.5, (), 0.1, 0.85, 1.33e-3, None, {}),
 }  # fmt: skip
 
 
@@ -83,7 +86,7 @@ def test_the_settings_are_the_published_ones(name):
     experiment, optimization = preset.train.experiment, preset.train.experiment.optimization
     *expected, hyperparameters = PUBLISHED[name]
     schedule = optimization.learning_rate_steps
-    assert (optimization.learning_rate_schedule == "cosine") == (schedule == ())
+    assert (optimization.learning_rate_schedule != "step") == (schedule == ())
     assert [
         experiment.model.model, optimization.epochs, optimization.batch_size, optimization.learning_rate,
         schedule, optimization.learning_rate_factor, optimization.momentum, optimization.weight_decay,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
 from noisy_optax import losses
+from tests import compiling
 from tests.losses import formulas
 from tests.losses.formulas import (
     BRIER,
@@ -268,7 +269,7 @@ class Loss:
             compiler_options={
                 "xla_backend_optimization_level": 3,
                 "xla_llvm_disable_expensive_passes": False,
-                "xla_cpu_use_fusion_emitters": True,
+                **compiling.newer_fusions(True),
             },
         )
     )

@@ -1,4 +1,4 @@
-"""The other side of `bench gpu`: ResNet-18 with the CIFAR stem in a plain PyTorch training loop.
+"""The other side of `speed`: ResNet-18 with the CIFAR stem in a plain PyTorch training loop.
 
 What a good script of the field does, with the recipe of optimized gradient clipping on CIFAR-10: crops and
 flips, SGD with momentum and weight decay, the global norm of the gradient clipped at 5, and the loss of each
@@ -75,6 +75,11 @@ def training_epoch(
         return losses
 
     return epoch
+
+
+def peak_bytes() -> int | None:
+    """The most memory that tensors have had on the GPU so far; None without one."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
 
 
 def augment(images: torch.Tensor) -> torch.Tensor:
