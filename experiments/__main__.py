@@ -73,7 +73,7 @@ def main(args: list[str] | None = None) -> int:
 
 def keep_compiled_programs() -> None:
     """Lets the next command find what this one has compiled, unless JAX has been told where to keep that."""
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
         # Many small ones add up at every start.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

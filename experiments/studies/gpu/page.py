@@ -30,7 +30,7 @@ def page(measured: list[dict[str, Any]]) -> str:
         parts += ["## The speed-run network on noisy CIFAR-10", *_matrix(by_kind["run"])]
     if by_kind["published"]:
         parts += ["## A published setting", _published(by_kind["published"][-1])]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
 def _machines(measured: list[dict[str, Any]]) -> Iterable[str]:
@@ -96,7 +96,7 @@ def _matrix(measured: list[dict[str, Any]]) -> Iterable[str]:
     for (epochs, examples, width, batch_size, precision), group in groups.items():
         seconds = np.median([r["seconds"] / (r["epochs"] * r["gradients"]) for r in group])
         yield (
-            f"{epochs} epochs of {examples:,} pictures, width {width}, batches of {batch_size}, {precision}; "
+            f"Runs of {epochs} epochs of {examples:,} pictures, width {width}, batches of {batch_size}, {precision}; "
             f"{seconds:.2f} s an epoch and gradient, evaluation included:"
         )
         yield matrix_table(group)

@@ -65,4 +65,4 @@ def test_a_shared_program_trains_as_the_method_alone():
     result = {"kind": "run", **shape._asdict(), "examples": 24, **found, "provenance": provenance}
     text = page.page([result])
     assert "| `gce` |" in text
-    assert "2 epochs of 24 pictures" in text
+    assert "Runs of 2 epochs of 24 pictures" in text
