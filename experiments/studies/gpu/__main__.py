@@ -1,7 +1,10 @@
 """Measures on a GPU that is at hand for a few minutes, the most valuable first; resumes a results folder."""
 
 import os
+import time
 
+# Before the imports that take seconds: they count.
+STARTED = time.monotonic()
 # PyTorch has to find memory beside JAX, which would take three quarters of it at once.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -27,7 +30,7 @@ from experiments.whole_run import Pictures
 
 # Long enough to memorise; the shorter one is taken if fewer than `WANTED_RUNS` of the longer would fit.
 LONG, SHORT, WANTED_RUNS = 60, 40, 8
-# Of a run that has not been timed: seconds of a first one, which has to wait for its program.
+# What a measurement of ResNet-18's speed may take, on both sides.
 SPEED_SECONDS = 20.0
 
 
@@ -48,9 +51,9 @@ class Arguments:
     batch_size: int = 1024
     """Examples in a step of the speed-run network."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """What convolutions are computed in."""
+    """What convolutions are computed in. On a CPU toys stand in for ResNet-18, whatever the precision."""
     toy: bool = False
-    """For rehearsals: toys in place of ResNet-18, also in the published setting."""
+    """For rehearsals on a CPU: each run is one compiled loop there too, slow as that is with convolutions."""
 
 
 def main(args: list[str] | None = None) -> int:
@@ -68,7 +71,7 @@ def main(args: list[str] | None = None) -> int:
     arguments = tyro.cli(Arguments, args=args, prog="python -m experiments.studies.gpu", description=__doc__)
     try:
         session.check_minutes(arguments.minutes)
-        now = Session(arguments.minutes, arguments.results, line)
+        now = Session(arguments.minutes, arguments.results, line, started=STARTED)
         measure(arguments, now)
     except UserError as error:
         line(f"error: {error}", errors)
@@ -83,10 +86,13 @@ def measure(arguments: Arguments, now: Session) -> None:
     device = jax.devices()[0]
     count, names = len(sheets.train_images), ", ".join(sheets.labels)
     now.say(f"{device.device_kind}; {count} training pictures, labels {names}")
-    step_by_step = device.platform == "cpu" and not arguments.toy
-    shape = runs.Shape(arguments.width, arguments.batch_size, arguments.precision, step_by_step)
+    on_cpu = device.platform == "cpu"
+    shape = runs.Shape(
+        arguments.width, arguments.batch_size, arguments.precision, step_by_step=on_cpu and not arguments.toy
+    )
+    toys = on_cpu or arguments.toy
     matrix = Matrix(now, sheets, shape)
-    size = speed.Size(examples=32, batch_size=8, toy=True, blocks=1) if arguments.toy else speed.Size()
+    size = speed.Size(examples=32, batch_size=8, toy=True, blocks=1) if toys else speed.Size()
 
     longest = arguments.epochs or matrix.epochs_so_far() or LONG
     matrix.compile(runs.PRESET, runs.PRESET_EPOCHS)
@@ -104,10 +110,10 @@ def measure(arguments: Arguments, now: Session) -> None:
     for run in runs.order(epochs, tuple(sheets.labels)):
         matrix.compile(by_method[run.method], epochs)
         now.carry_out(matrix.job(run, by_method[run.method]))
-    if not arguments.toy:
+    if not toys:
         for method in speed.METHODS:
             now.carry_out(matrix.resnet_job(method, "float32", size))
-    published.carry_out(now, sheets, arguments.results, toy=arguments.toy)
+    published.carry_out(now, sheets, arguments.results, toy=toys)
     page.write(arguments.results)
     now.say(f"results {arguments.results / page.FILE}")
 
@@ -140,7 +146,9 @@ class Matrix:
 
         def carry_out():
             self.compile_resnet(method, precision, size)
-            program = self.programs.get((method, precision), self._now.left())
+            # Compiling beside it would slow down PyTorch's loop, which waits for Python at every step.
+            self.programs.wait(self._now.left() - SPEED_SECONDS)
+            program = self.programs.get((method, precision), 0.0)
             return {"kind": "speed", **speed.measure(method, precision, program, size)}
 
         name = f"speed / {method} / {precision}"

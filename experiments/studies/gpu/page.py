@@ -96,8 +96,8 @@ def _matrix(measured: list[dict[str, Any]]) -> Iterable[str]:
     for (epochs, examples, width, batch_size, precision), group in groups.items():
         seconds = np.median([r["seconds"] / (r["epochs"] * r["gradients"]) for r in group])
         yield (
-            f"Runs of {epochs} epochs of {examples:,} pictures, width {width}, batches of {batch_size}, {precision}; "
-            f"{seconds:.2f} s an epoch and gradient, evaluation included:"
+            f"Runs of {epochs} epochs of {examples:,} pictures, width {width}, batches of {batch_size}, "
+            f"{precision}; {seconds:.2f} s an epoch and gradient, evaluation included:"
         )
         yield matrix_table(group)
 

@@ -21,6 +21,11 @@ class Programs:
         if name not in self._futures:
             self._futures[name] = self._pool.submit(compile)
 
+    def wait(self, timeout: float) -> None:
+        """Returns when nothing is being compiled; raises TimeoutError if that takes longer."""
+        if concurrent.futures.wait(self._futures.values(), max(timeout, 0.0)).not_done:
+            raise TimeoutError(f"other programs are not compiled after {timeout:.0f} s more")
+
     def get(self, name: Hashable, timeout: float) -> Any:
         """The program, once it is compiled; raises TimeoutError if that takes longer."""
         try:

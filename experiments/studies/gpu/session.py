@@ -35,16 +35,18 @@ class Job(NamedTuple):
 
 
 class Session:
-    """The clock, the log and the results folder of one call of the script."""
+    """The clock, the log and the results folder of one call of the script, whose minutes count from `started`."""
 
     def __init__(
         self,
         minutes: float,
         folder: Path,
         say: Callable[[str], None],
+        *,
+        started: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._clock, self._started = clock, clock()
+        self._clock, self._started = clock, clock() if started is None else started
         self._seconds = 60 * minutes
         self._say = say
         self.folder = folder

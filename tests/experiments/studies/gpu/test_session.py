@@ -30,7 +30,7 @@ def made(tmp_path):
 
     def start(minutes=1.0):
         clock.now = 0.0
-        return Session(minutes, tmp_path, said.append, clock)
+        return Session(minutes, tmp_path, said.append, clock=clock)
 
     return start, job, said, tmp_path
 
