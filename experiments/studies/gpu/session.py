@@ -35,7 +35,7 @@ class Job(NamedTuple):
 
 
 class Session:
-    """The clock, the log and the results folder of one call of the script, whose minutes count from `started`."""
+    """The clock, the log and the results folder of a call of the script; its minutes count from `started`."""
 
     def __init__(
         self,
