@@ -7,6 +7,8 @@ from pathlib import Path
 from tests import compiling
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# What scikit-learn imports warns where it cannot count the cores, as on a machine without `lscpu`.
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 
 # Many tests compile the same programs, in processes of their own too.

@@ -44,8 +44,8 @@ def asymmetric_generalized_cross_entropy(
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> loss = nox.losses.asymmetric_generalized_cross_entropy
-    >>> loss(jnp.zeros((1, 2)), jnp.array([0]), a=1.0, q=2.0).round(3) # (2^2 - 1.5^2) / 2
-    Array([0.875], dtype=float32)
+    >>> round(float(loss(jnp.zeros(2), jnp.array(0), a=1.0, q=2.0)), 3) # (2^2 - 1.5^2) / 2
+    0.875
     """
     check_range("a", a, above=0.0)
     check_range("q", q, above=0.0)
@@ -97,8 +97,8 @@ def asymmetric_unhinged(
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> loss = nox.losses.asymmetric_unhinged
-    >>> loss(jnp.zeros((1, 2)), jnp.array([0]), a=2.0, q=2.0).round(3) # (1.5^2 - 1) / 2
-    Array([0.625], dtype=float32)
+    >>> round(float(loss(jnp.zeros(2), jnp.array(0), a=2.0, q=2.0)), 3) # (1.5^2 - 1) / 2
+    0.625
     """
     check_range("a", a, above=1.0)
     check_range("q", q, above=0.0)
@@ -187,8 +187,8 @@ def asymmetric_norm(
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> loss = nox.losses.asymmetric_norm
-    >>> loss(jnp.zeros((1, 2)), jnp.array([0]), a=2.0, q=2.0).round(3) # (1.5^2 - 1 + 0.5^2) / 2
-    Array([0.75], dtype=float32)
+    >>> round(float(loss(jnp.zeros(2), jnp.array(0), a=2.0, q=2.0)), 3) # (1.5^2 - 1 + 0.5^2) / 2
+    0.75
     """
     check_range("a", a, above=1.0)
     check_range("q", q, above=0.0)
