@@ -40,7 +40,7 @@ def compare(
 def check(names: tuple[str, ...], experiment: config.Experiment) -> None:
     """Raises UserError for what would otherwise come up after some methods have been trained."""
     config.check(experiment)
-    setting = methods.Setting(2, experiment.optimization.epochs, 1, optax.constant_schedule(0.1))
+    setting = methods.Setting(2, experiment.optimization.epochs, 1, optax.constant_schedule(0.1), 1)
     seen = []
     for name in names:
         resolved = config.hyperparameters_of(name, experiment)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from experiments import docstrings
 from noisy_optax import losses, ogc
+from noisy_optax.robust_loss import Loss
 
 NUM_CLASSES = 10
 _MAKERS: tuple[Callable[..., Any], ...] = (
@@ -51,7 +52,7 @@ class Entry(NamedTuple):
     paper: str
 
 
-def plain_losses() -> dict[str, losses.Loss]:
+def plain_losses() -> dict[str, Loss]:
     """Every public function of logits and labels that is a loss, by name."""
     public = {name: getattr(losses, name) for name in losses.__all__}
     return {
@@ -69,7 +70,7 @@ def entries() -> list[Entry]:
     return found + [_entry(maker.__name__, maker, None, None) for maker in _MAKERS]
 
 
-def properties(loss: losses.Loss) -> tuple[bool, bool]:
+def properties(loss: Loss) -> tuple[bool, bool]:
     """Whether a loss is bounded, and whether it is symmetric, at some examples.
 
     Bounded: small where the prediction could hardly be more wrong. Symmetric: the losses of all labels sum
@@ -86,7 +87,7 @@ def properties(loss: losses.Loss) -> tuple[bool, bool]:
     return bool(np.all(values[:2] < 1e3)), bool(np.ptp(totals) < 1e-4 * np.max(np.abs(totals)))
 
 
-def value_and_slope(loss: losses.Loss, probability: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+def value_and_slope(loss: Loss, probability: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
     """The loss where the label has `probability` and the others share the rest, and minus its slope in p."""
 
     def at(log_odds):
@@ -99,7 +100,7 @@ def value_and_slope(loss: losses.Loss, probability: NDArray[np.float64]) -> tupl
     return np.asarray(values), -np.asarray(by_log_odds) / (probability * (1 - probability))
 
 
-def curves(plain: dict[str, losses.Loss]) -> dict[str, tuple[NDArray, NDArray, NDArray]]:
+def curves(plain: dict[str, Loss]) -> dict[str, tuple[NDArray, NDArray, NDArray]]:
     """Probabilities of the label with each loss's values and slopes there."""
     probability = np.linspace(0.005, 0.995, 199)
     return {name: (probability, *value_and_slope(loss, probability)) for name, loss in plain.items()}

@@ -21,15 +21,21 @@ import noisy_optax as nox
 from experiments import docstrings
 from experiments.errors import UserError
 from noisy_optax import RobustLoss, losses, stateless
+from noisy_optax.robust_loss import Loss
 
 
 class Setting(NamedTuple):
-    """What a method may know of the run it is part of: never the noise kind, the rate or a clean label."""
+    """What a method may know of the run it is part of: never the noise kind, the rate or a clean label.
+
+    Attributes:
+      train_examples: how many examples are trained on; their indices are below that.
+    """
 
     num_classes: int
     epochs: int
     steps_per_epoch: int
     learning_rate: optax.Schedule
+    train_examples: int
 
 
 def _nothing(state: Any) -> dict[str, Any]:
@@ -37,14 +43,17 @@ def _nothing(state: Any) -> dict[str, Any]:
 
 
 class Method(NamedTuple):
-    """A robust loss, and a transformation that the gradients pass before the optimizer.
+    """A robust loss, and what may come between its gradients and the optimizer.
 
     Attributes:
+      transformation: what the gradients pass before the optimizer.
+      sharpness: what makes a second gradient of the first and combines them, or None.
       measure: `measure(loss_state) -> metrics`, what to log of the loss's state after each epoch.
     """
 
     loss: RobustLoss
     transformation: optax.GradientTransformation = optax.identity()
+    sharpness: nox.sharpness.SharpnessAware | None = None
     measure: Callable[[Any], dict[str, Any]] = _nothing
 
 
@@ -87,8 +96,7 @@ def mae_logit_bias(
 ) -> Method:
     """Mean absolute error with a logit bias made for the number of classes (Staats et al. 2023)."""
     epsilon = losses.logit_bias(setting.num_classes, target_probability=target_probability)
-    # Of few classes each has that probability anyway, and a negative bias would take it away.
-    return Method(stateless(losses.with_logit_bias(losses.mean_absolute_error, max(epsilon, 0.0))))
+    return Method(stateless(losses.with_logit_bias(losses.mean_absolute_error, epsilon)))
 
 
 def ogc(
@@ -108,7 +116,7 @@ def ogc(
     ] = "default",
 ) -> Method:
     """Optimized gradient clipping (Ye et al. 2025): the clipping threshold follows the training."""
-    bases: dict[str, losses.Loss] = {
+    bases: dict[str, Loss] = {
         "cross_entropy": losses.cross_entropy,
         "focal": _with(losses.focal, gamma=0.5),
         "generalized_cross_entropy": _with(losses.generalized_cross_entropy, q=0.7),
@@ -136,6 +144,23 @@ def ogc(
     return Method(loss, measure=measure)
 
 
+def elr(
+    setting: Setting,
+    *,
+    weight: Annotated[
+        float,
+        arg(help="weight of the regularization; published 3 (symmetric), 1 (asymmetric), 7 (CIFAR-100)"),
+    ] = 3.0,
+    decay: Annotated[float, arg(help="of the running targets, in [0, 1); published 0.7 or 0.9")] = 0.7,
+) -> Method:
+    """Early-learning regularization (Liu et al. 2020): remembers what was predicted for each example."""
+    return Method(
+        nox.memory.early_learning_regularization(
+            setting.train_examples, setting.num_classes, weight=weight, decay=decay
+        )
+    )
+
+
 def recommended(
     setting: Setting,
     *,
@@ -153,7 +178,7 @@ def sam(
     setting: Setting,
     *,
     rho: Annotated[float, arg(help="length of the perturbation; SANER's paper 0.1")] = 0.1,
-) -> optax.GradientTransformationExtraArgs:
+) -> nox.sharpness.SharpnessAware:
     """Sharpness-aware minimization (Foret et al. 2021)."""
     return nox.sharpness.sam(rho)
 
@@ -162,7 +187,7 @@ def asam(
     setting: Setting,
     *,
     rho: Annotated[float, arg(help="relative length of the perturbation; published 0.5")] = 0.5,
-) -> optax.GradientTransformationExtraArgs:
+) -> nox.sharpness.SharpnessAware:
     """Adaptive SAM (Kwon et al. 2021)."""
     return nox.sharpness.asam(rho)
 
@@ -173,7 +198,7 @@ def friendly_sam(
     rho: Annotated[float, arg(help="length of the perturbation")] = 0.1,
     sigma: Annotated[float, arg(help="share of the running mean that is taken out; published 1")] = 1.0,
     decay: Annotated[float, arg(help="of the running mean, in [0, 1]; published 0.9")] = 0.9,
-) -> optax.GradientTransformationExtraArgs:
+) -> nox.sharpness.SharpnessAware:
     """Friendly SAM (Li et al. 2024)."""
     return nox.sharpness.friendly_sam(rho, sigma, decay)
 
@@ -183,7 +208,7 @@ def vasso(
     *,
     rho: Annotated[float, arg(help="length of the perturbation")] = 0.1,
     theta: Annotated[float, arg(help="weight of the newest gradient, in [0, 1]; published 0.2")] = 0.2,
-) -> optax.GradientTransformationExtraArgs:
+) -> nox.sharpness.SharpnessAware:
     """SAM along the running mean of the gradients (Li and Giannakis 2023)."""
     return nox.sharpness.vasso(rho, theta)
 
@@ -193,7 +218,7 @@ def gsam(
     *,
     rho: Annotated[float, arg(help="length of the perturbation")] = 0.1,
     alpha: Annotated[float, arg(help="weight of the surrogate gap")] = 0.01,
-) -> optax.GradientTransformationExtraArgs:
+) -> nox.sharpness.SharpnessAware:
     """SAM with the surrogate gap (Zhuang et al. 2022)."""
     return nox.sharpness.gsam(rho, alpha)
 
@@ -204,7 +229,7 @@ def saner(
     rho: Annotated[float, arg(help="length of the perturbation; published 0.1")] = 0.1,
     group_b_scale: Annotated[float, arg(help="factor of Group B at the end; published 0.5")] = 0.5,
     scale_epochs: Annotated[int, arg(help="epochs until that factor is reached; published 50")] = 50,
-) -> optax.GradientTransformationExtraArgs:
+) -> nox.sharpness.SharpnessAware:
     """SANER: SAM with the components that fit wrong labels scaled down (Luong et al. 2026)."""
     scale = nox.schedules.saner_scale(group_b_scale, scale_epochs, steps_per_epoch=setting.steps_per_epoch)
     return nox.saner(rho, scale)
@@ -220,6 +245,7 @@ METHODS: tuple[Callable[..., Method], ...] = (
     dal,
     mae_logit_bias,
     ogc,
+    elr,
     recommended,
     of_loss(losses.focal),
     of_loss(losses.mean_squared_error),
@@ -269,7 +295,7 @@ MATRIX = (
     "recommended",
 )
 
-TRANSFORMATIONS: tuple[Callable[..., optax.GradientTransformationExtraArgs], ...] = (
+TRANSFORMATIONS: tuple[Callable[..., nox.sharpness.SharpnessAware], ...] = (
     sam,
     asam,
     friendly_sam,
@@ -302,7 +328,7 @@ def build(hyperparameters: dict[str, dict[str, Any]], setting: Setting) -> Metho
         return method
     if "recommended" in hyperparameters:
         raise UserError("recommended comes with a transformation of its own; leave out what follows the plus")
-    return method._replace(transformation=transformation[0])
+    return method._replace(sharpness=transformation[0])
 
 
 def by_name(name: str) -> Callable[..., Any]:
@@ -368,7 +394,7 @@ def flags_of(method: Callable[..., Any]) -> type | None:
     return flags
 
 
-def _with(loss: Callable[..., Any], **hyperparameters: float) -> losses.Loss:
+def _with(loss: Callable[..., Any], **hyperparameters: float) -> Loss:
     """`loss` with its hyper-parameters set, their ranges checked now rather than in the first step."""
     bound = functools.partial(loss, **hyperparameters)
     jax.eval_shape(bound, jax.ShapeDtypeStruct((1, 2), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 import noisy_optax as nox
 from experiments import devices, dynamics, methods, models
 from experiments.config import Experiment
+from noisy_optax.training import StepState
 
 
 class TrainState(NamedTuple):
@@ -19,8 +20,12 @@ class TrainState(NamedTuple):
 
     params: Any
     statistics: Any
-    optimizer: Any
-    loss: Any
+    training: StepState
+
+    @property
+    def loss(self) -> Any:
+        """State of the loss."""
+        return self.training.loss
 
 
 class Inputs(NamedTuple):
@@ -147,7 +152,8 @@ def train_epoch(
 
     def step(state, drawn):
         batch, key = drawn
-        return train_step(parts, state, *training_batch(parts, inputs, images[batch], given[batch], key))
+        taken = training_batch(parts, inputs, images[batch], given[batch], key)
+        return train_step(parts, state, *taken, indices=batch)
 
     drawn = indices, step_keys(parts, augment_key, len(indices))
     state, (losses, predictions, margins) = jax.lax.scan(step, state, drawn)
@@ -159,7 +165,8 @@ def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Cal
 
     def one(state, inputs, images, given, drawn):
         batch, key = drawn
-        return train_step(parts, state, *training_batch(parts, inputs, images[batch], given[batch], key))
+        taken = training_batch(parts, inputs, images[batch], given[batch], key)
+        return train_step(parts, state, *taken, indices=batch)
 
     def draw(order_key, augment_key, images):
         indices = epoch_order(order_key, len(images), batch_size)
@@ -185,7 +192,8 @@ def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Cal
 
 def seed_axes(parts: Parts) -> TrainState:
     """Which arrays of a state differ between seeds: all, but for counters that a refit depends on."""
-    return TrainState(0, 0, 0, nox.ogc.replica_axes(jax.eval_shape(parts.method.loss.init)))
+    loss = nox.ogc.replica_axes(jax.eval_shape(parts.method.loss.init))
+    return TrainState(0, 0, StepState(0, loss, 0, 0, 0))
 
 
 def first_seed(parts: Parts, state: TrainState) -> TrainState:
@@ -234,31 +242,35 @@ def training_batch(
     return prepare(inputs, images if parts.augment is None else parts.augment(key, images)), labels
 
 
+def training_step(parts: Parts) -> nox.training.TrainingStep:
+    """The library's step: its inputs are images and statistics, its aux are statistics and logits."""
+
+    def forward(params, inputs):
+        images, statistics = inputs
+        logits, statistics = parts.network.apply(params, statistics, images, train=True)
+        return logits, (statistics, logits)
+
+    method = parts.method
+    return nox.training_step(forward, method.loss, parts.optimizer, sharpness=method.sharpness, has_aux=True)
+
+
 def train_step(
-    parts: Parts, state: TrainState, images: Float[Array, "batch ..."], given: Int[Array, "batch"]
+    parts: Parts,
+    state: TrainState,
+    images: Float[Array, "batch ..."],
+    given: Int[Array, "batch"],
+    *,
+    indices: Int[Array, "batch"] | None = None,
 ) -> tuple[TrainState, tuple[Float[Array, ""], Int[Array, "batch"], Float[Array, "batch"]]]:
     """One update from one batch, and the first fields of `Batches`; clean labels have no way in."""
-    loss = parts.method.loss
-
-    def objective(params):
-        logits, statistics = parts.network.apply(params, state.statistics, images, train=True)
-        loss_state = loss.update(state.loss, jax.lax.stop_gradient(logits), given)
-        losses = loss.value(loss_state, logits, given)
-        return jnp.mean(losses), (statistics, loss_state, logits)
-
-    def perturbed_objective(params, aux):
-        _, loss_state, _ = aux
-        logits, statistics = parts.network.apply(params, state.statistics, images, train=True)
-        return jnp.mean(loss.value(loss_state, logits, given)), statistics
-
-    take_step = nox.sharpness.value_and_update(objective, parts.optimizer, second_loss_fn=perturbed_objective)
-    step = take_step(state.params, state.optimizer)
-    statistics, loss_state, logits = step.aux
-    if parts.perturbed_statistics and step.perturbed_aux is not None:
-        statistics = step.perturbed_aux
-    params = optax.apply_updates(state.params, step.updates)
-    measured = step.value, jnp.argmax(logits, axis=-1), dynamics.margins(logits, given)
-    return TrainState(params, statistics, step.state, loss_state), measured
+    inputs = images, state.statistics
+    update = training_step(parts).update
+    params, training, info = update(state.params, state.training, inputs, given, indices=indices)
+    statistics, logits = info.aux
+    if parts.perturbed_statistics and info.perturbed_aux is not None:
+        statistics, _ = info.perturbed_aux
+    measured = info.loss, jnp.argmax(logits, axis=-1), dynamics.margins(logits, given)
+    return TrainState(params, statistics, training), measured
 
 
 # Examples that group statistics are measured on, and the perturbation's length, the SANER paper's.

@@ -91,7 +91,7 @@ def compile_epoch(parts: Parts, batch_size: int) -> Callable:
 
     def one(state, inputs, images, given, batch, key):
         taken = steps.training_batch(parts, inputs, images, given[batch], key)
-        return steps.train_step(parts, state, *taken)
+        return steps.train_step(parts, state, *taken, indices=batch)
 
     axes = steps.seed_axes(parts)
     over = steps.over_seeds(one, 1, (axes, None, None, 0, 0, 0), (axes, 0))

@@ -322,7 +322,9 @@ def assemble(
     optimization = experiment.optimization
     steps_per_epoch = train_examples // optimization.batch_size
     learning_rate = optimizers.learning_rate(optimization, steps_per_epoch)
-    setting = methods.Setting(num_classes, optimization.epochs, steps_per_epoch, learning_rate)
+    setting = methods.Setting(
+        num_classes, optimization.epochs, steps_per_epoch, learning_rate, train_examples
+    )
     chosen = methods.build(config.hyperparameters_of(method, experiment), setting)
     limit = optimization.gradient_norm_clip
     optimizer = optax.chain(
@@ -374,7 +376,7 @@ def draw_state(parts: Parts, keys: PRNGKeyArray) -> TrainState:
 
     def draw(key):
         params, statistics = parts.network.init(key)
-        return TrainState(params, statistics, parts.optimizer.init(params), parts.method.loss.init())
+        return TrainState(params, statistics, steps.training_step(parts).init(params))
 
     return jax.vmap(draw, out_axes=steps.seed_axes(parts))(keys)
 

@@ -11,8 +11,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
-from noisy_optax.losses import RobustLoss, _label, scheduled
+from noisy_optax.losses import _label
 from noisy_optax.losses._logit_norm import clip_norm
+from noisy_optax.robust_loss import RobustLoss, scheduled
 
 # Chosen on digits, see `recommended`: of the settings tried, the strongest that costs little where there is
 # nothing to be robust against.
@@ -91,13 +92,13 @@ def recommended(
     loss = functools.partial(relative_generalized_cross_entropy, largest_norm=largest_norm(num_classes))
     inner = scheduled(loss, q=optax.linear_schedule(0.0, _LAST_Q, total_steps))
 
-    def update_fn(state, logits, labels, *, where=None):
+    def update_fn(state, logits, labels, *, where=None, indices=None):
         _check_classes(logits, num_classes)
-        return inner.update(state, logits, labels, where=where)
+        return inner.update(state, logits, labels, where=where, indices=indices)
 
-    def value_fn(state, logits, labels, *, where=None):
+    def value_fn(state, logits, labels, *, where=None, indices=None):
         _check_classes(logits, num_classes)
-        return inner.value(state, logits, labels, where=where)
+        return inner.value(state, logits, labels, where=where, indices=indices)
 
     robust = RobustLoss(inner.init, update_fn, value_fn)
     return Recommended(robust, optax.add_decayed_weights(weight_decay, decay_mask))

@@ -46,6 +46,27 @@ def saner_scale(target: float = 0.5, epochs: int = 50, *, steps_per_epoch: int) 
     return schedule
 
 
+def every(calls: int, schedule: optax.Schedule) -> optax.Schedule:
+    """A schedule read at every `calls`-th call, for a loop that accumulates gradients by hand.
+
+    Under `optax.MultiSteps` a loss is updated k times for each step of the optimizer. With `every(k, ...)`
+    its schedule counts the optimizer's steps. `training_step(accumulate=k)` does this by itself.
+
+    Args:
+      calls: > 0, calls for one step of the optimizer.
+      schedule: a function of the 0-based step.
+
+    Raises:
+      ValueError: calls is out of range.
+
+    >>> import optax, noisy_optax as nox
+    >>> learning_rate = optax.linear_schedule(0.1, 0.0, 10)
+    >>> loss = nox.ogc.ogc_loss(learning_rate=nox.schedules.every(4, learning_rate))
+    """
+    check_range("calls", calls, above=0)
+    return lambda count: schedule(count // calls)
+
+
 Curve = Literal["linear", "cosine"]
 
 

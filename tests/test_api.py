@@ -5,7 +5,17 @@ import subprocess
 import sys
 
 import noisy_optax
-from noisy_optax import diagnostics, losses, noise, ogc, schedules, sharpness
+from noisy_optax import (
+    diagnostics,
+    losses,
+    memory,
+    noise,
+    ogc,
+    robust_loss,
+    schedules,
+    sharpness,
+    training,
+)
 
 TOP = [
     "Recommended",
@@ -13,24 +23,24 @@ TOP = [
     "check_examples_independent",
     "diagnostics",
     "losses",
+    "memory",
     "noise",
     "ogc",
     "per_example_gradients",
     "recommended",
+    "robust_loss",
     "saner",
     "scheduled",
     "schedules",
     "sharpness",
     "stateless",
+    "training",
+    "training_step",
     "weighted_gradient",
 ]
 LOSSES = [
     "BOUNDED_CROSS_ENTROPY_TARGET",
     "MEAN_ABSOLUTE_ERROR_TARGET",
-    "Loss",
-    "RobustLoss",
-    "ScheduledState",
-    "StatelessState",
     "asymmetric_exponential",
     "asymmetric_generalized_cross_entropy",
     "asymmetric_norm",
@@ -63,9 +73,7 @@ LOSSES = [
     "phuber_cross_entropy",
     "phuber_generalized_cross_entropy",
     "reverse_cross_entropy",
-    "scheduled",
     "sparsity",
-    "stateless",
     "symmetric_cross_entropy",
     "taylor_cross_entropy",
     "unhinged",
@@ -91,8 +99,8 @@ SHARPNESS = [
     "Ascent",
     "Descent",
     "RunningMeanState",
+    "SharpnessAware",
     "SharpnessAwareState",
-    "Step",
     "asam",
     "asam_ascent",
     "friendly_sam",
@@ -108,12 +116,32 @@ SHARPNESS = [
     "saner_descent",
     "sharpness_aware",
     "split_chunks",
-    "value_and_update",
     "vasso",
     "vasso_ascent",
 ]
 DIAGNOSTICS = ["Groups", "fitting_rates", "fitting_ratio", "group_fractions"]
-SCHEDULES = ["dal_bootstrap", "dal_q", "saner_scale"]
+MEMORY = ["EarlyLearningState", "early_learning_regularization"]
+ROBUST_LOSS = [
+    "Loss",
+    "RobustLoss",
+    "ScheduledState",
+    "StatelessState",
+    "UpdateFn",
+    "ValueFn",
+    "as_robust_loss",
+    "scheduled",
+    "stateless",
+]
+SCHEDULES = ["dal_bootstrap", "dal_q", "every", "saner_scale"]
+TRAINING = [
+    "Accumulation",
+    "Average",
+    "StepInfo",
+    "StepState",
+    "TrainingStep",
+    "training_step",
+    "weighted_mean",
+]
 NOISE = [
     "NoisyLabels",
     "asymmetric",
@@ -140,6 +168,9 @@ def test_public_names():
     assert losses.__all__ == LOSSES
     assert ogc.__all__ == OGC
     assert sharpness.__all__ == SHARPNESS
+    assert memory.__all__ == MEMORY
+    assert public_names(robust_loss) == ROBUST_LOSS
+    assert public_names(training) == TRAINING
     assert public_names(diagnostics) == DIAGNOSTICS
     assert public_names(schedules) == SCHEDULES
     assert public_names(noise) == NOISE
@@ -154,6 +185,9 @@ def test_every_public_name_is_documented():
         *((name, getattr(noise, name)) for name in NOISE),
         *((name, getattr(ogc, name)) for name in OGC),
         *((name, getattr(sharpness, name)) for name in SHARPNESS),
+        *((name, getattr(memory, name)) for name in MEMORY),
+        *((name, getattr(robust_loss, name)) for name in ROBUST_LOSS),
+        *((name, getattr(training, name)) for name in TRAINING),
         *((name, getattr(diagnostics, name)) for name in DIAGNOSTICS),
         *((name, getattr(schedules, name)) for name in SCHEDULES),
     ]
@@ -173,7 +207,7 @@ def test_losses_take_logits_and_labels_and_everything_else_by_name():
         parameters = inspect.signature(getattr(losses, name)).parameters
         if {"logits", "labels"} <= set(parameters):
             positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
-            assert positional == ["logits", "labels"] or name == "Loss", name
+            assert positional == ["logits", "labels"], name
             assert parameters["axis"].default == -1, name
             assert parameters["where"].default is None, name
 

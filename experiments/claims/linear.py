@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from noisy_optax import losses
+from noisy_optax.robust_loss import Loss
 
 # What a reproduction of the paper measured.
 PUBLISHED = Path(__file__).parent.parent / "results" / "claims" / "published_phuber.json"
@@ -30,7 +31,7 @@ def huberised(logits: Float[Array, "n 2"], labels: Int[Array, "n"], *, tau: floa
     return jnp.where(score <= start, line, losses.cross_entropy(logits, labels))
 
 
-def compared(huber_tau: float, phuber_tau: float) -> dict[str, losses.Loss]:
+def compared(huber_tau: float, phuber_tau: float) -> dict[str, Loss]:
     """The three losses of the paper's figures."""
     return {
         "logistic": losses.cross_entropy,

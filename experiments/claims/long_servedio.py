@@ -23,6 +23,7 @@ from experiments.claims import linear
 from experiments.claims.finding import Finding
 from experiments.metrics import percent
 from noisy_optax import losses
+from noisy_optax.robust_loss import Loss
 
 PAPER = "Menon, Rawat, Reddi, Kumar, Can Gradient Clipping Mitigate Label Noise?, ICLR 2020"
 
@@ -157,7 +158,7 @@ def draw(seed: int, rate: float) -> Examples:
     return Examples(x, jnp.asarray(given), test_x, jnp.asarray(test_labels))
 
 
-def mean_gradient(loss: losses.Loss) -> Gradient:
+def mean_gradient(loss: Loss) -> Gradient:
     """Of the mean loss with respect to the weights."""
     return jax.grad(lambda w, x, labels: jnp.mean(loss(linear.logits(x @ w), labels)))
 

@@ -17,6 +17,7 @@ from experiments import metrics, plots
 from experiments.claims.finding import Finding
 from experiments.metrics import percent
 from noisy_optax import losses, noise
+from noisy_optax.robust_loss import Loss
 
 PAPER = (
     "Staats, Thamm, Rosenow, Enhancing Noise-Robust Losses for Large-Scale Noisy Data Learning, "
@@ -72,7 +73,7 @@ def measure() -> dict[str, Any]:
     }
 
 
-def compared(num_classes: int) -> dict[str, losses.Loss]:
+def compared(num_classes: int) -> dict[str, Loss]:
     """The losses for that many classes."""
     epsilon = max(losses.logit_bias(num_classes), 0.0)
     return {
@@ -139,7 +140,7 @@ def draw(num_classes: int, key: PRNGKeyArray) -> Examples:
     return Examples(x, given, *examples(test_key, TEST_PER_CLASS))
 
 
-def train(loss: losses.Loss, num_classes: int, key: PRNGKeyArray) -> Float[Array, ""]:
+def train(loss: Loss, num_classes: int, key: PRNGKeyArray) -> Float[Array, ""]:
     """Trains a network with one hidden layer; returns its test accuracy."""
     data_key, init_key, order_key = jax.random.split(key, 3)
     data = draw(num_classes, data_key)

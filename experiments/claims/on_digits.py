@@ -44,7 +44,7 @@ def prepare(method: str, experiment: Experiment, loss: RobustLoss | None = None)
     shape = dataset.train_images.shape[1:]
     parts = train.assemble(method, experiment, shape, dataset.num_classes, len(split.train_images))
     if loss is not None:
-        parts = parts._replace(method=Method(loss))
+        parts = parts._replace(method=Method(loss, sharpness=parts.method.sharpness))
     inputs = train.measure_inputs(split.train_images, experiment.data.standardize)
     return Training(experiment, dataset, split, parts, inputs)
 

@@ -1,4 +1,4 @@
-"""Robust losses: `(logits, labels) -> one value per example`, and `RobustLoss` for those with a state.
+"""Robust losses: `(logits, labels) -> one value per example`; a few with a state are a `RobustLoss`.
 
 Losses combine by `weighted_sum`. Weights of classes, or of examples, multiply the values:
 `class_weights[labels] * loss(logits, labels)`; a label out of range stays NaN.
@@ -40,24 +40,12 @@ from noisy_optax.losses._normalized import (
     normalized_negative_focal,
 )
 from noisy_optax.losses._of_probability import of_probability
-from noisy_optax.losses._robust_loss import (
-    Loss,
-    RobustLoss,
-    ScheduledState,
-    StatelessState,
-    scheduled,
-    stateless,
-)
 from noisy_optax.losses._squared_error import mean_squared_error
 from noisy_optax.losses._taylor_cross_entropy import taylor_cross_entropy
 
 __all__ = [
     "BOUNDED_CROSS_ENTROPY_TARGET",
     "MEAN_ABSOLUTE_ERROR_TARGET",
-    "Loss",
-    "RobustLoss",
-    "ScheduledState",
-    "StatelessState",
     "asymmetric_exponential",
     "asymmetric_generalized_cross_entropy",
     "asymmetric_norm",
@@ -90,9 +78,7 @@ __all__ = [
     "phuber_cross_entropy",
     "phuber_generalized_cross_entropy",
     "reverse_cross_entropy",
-    "scheduled",
     "sparsity",
-    "stateless",
     "symmetric_cross_entropy",
     "taylor_cross_entropy",
     "unhinged",

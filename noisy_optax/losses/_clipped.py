@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range, is_concrete
 from noisy_optax.losses import _cross_entropy, _generalized_cross_entropy, _label, _of_probability
-from noisy_optax.losses._robust_loss import Loss
+from noisy_optax.robust_loss import Loss
 
 
 def tangent_below(
@@ -51,7 +51,8 @@ def clip_slope(base: Loss, *, tau: ArrayLike) -> Loss:
       A `Loss`.
 
     Raises:
-      ValueError: tau is out of range, or base is not decreasing, convex or a function of p alone.
+      ValueError: tau is out of range; when the loss is first called, base is not decreasing, convex or a
+        function of p alone.
 
     References:
       Menon, Rawat, Reddi, Kumar, Can Gradient Clipping Mitigate Label Noise?, ICLR 2020, section 4.
@@ -65,12 +66,14 @@ def clip_slope(base: Loss, *, tau: ArrayLike) -> Loss:
     check_range("tau", tau, above=0.0)
     if jnp.ndim(tau) != 0:
         raise ValueError(f"tau must be a scalar, got shape {jnp.shape(tau)}; jax.vmap gives several losses")
-    _of_probability.check_base(base)
     solve = functools.partial(_of_probability.slope_to_log_odds, base)
-    # A number is solved for once, here, even if this is called while something else is being traced.
-    threshold = _of_probability.evaluate_now(solve, tau) if is_concrete(tau) else solve(tau)
+    check = _of_probability.once(lambda: _of_probability.check_base(base))
+    # A number is solved for once, even if the loss is first called while something else is being traced.
+    solved = _of_probability.once(lambda: _of_probability.evaluate_now(solve, tau))
 
     def loss(logits, labels, *, axis=-1, where=None):
+        check()
+        threshold = jnp.asarray(solved() if is_concrete(tau) else solve(tau))
         log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
         clipped = tangent_below(
             _of_probability.of_log_odds(base),

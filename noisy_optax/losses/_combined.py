@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _asymmetric, _cross_entropy, _linear, _normalized
-from noisy_optax.losses._robust_loss import Loss
+from noisy_optax.robust_loss import Loss
 
 
 def weighted_sum(*terms: tuple[Loss, ArrayLike]) -> Loss:

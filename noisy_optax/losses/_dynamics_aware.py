@@ -9,7 +9,7 @@ from noisy_optax import schedules
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
 from noisy_optax.losses._generalized_cross_entropy import generalized_cross_entropy
-from noisy_optax.losses._robust_loss import RobustLoss, scheduled
+from noisy_optax.robust_loss import RobustLoss, scheduled
 
 
 def dynamics_aware(
@@ -58,8 +58,7 @@ def dynamics_aware(
     # As a JAX array, whose range is not checked: here q may exceed 1.
     q = jnp.asarray(q, z.dtype)
     power = generalized_cross_entropy(logits, labels, q=q, axis=axis, where=where)
-    # A single class has an entropy of 0, to be divided by anything but log 1.
-    share = entropy(z) / jnp.log(jnp.asarray(max(z.shape[-1], 2), z.dtype))
+    share = entropy(z) / jnp.log(jnp.asarray(z.shape[-1], z.dtype))
     return _label.finish(power + jnp.asarray(bootstrap_weight, z.dtype) * share / q, where)
 
 

@@ -24,8 +24,11 @@ def prepare(
         raise TypeError(f"logits must be floating, got {logits.dtype} of shape {logits.shape}")
     if logits.ndim == 0 or not -logits.ndim <= axis < logits.ndim:
         raise ValueError(f"logits of shape {logits.shape} have no class axis {axis}")
-    if logits.shape[axis] == 0:
-        raise ValueError(f"logits of shape {logits.shape} have no classes on axis {axis}")
+    if logits.shape[axis] < 2:
+        raise ValueError(
+            f"expected at least 2 classes on axis {axis} of the logits, got shape {logits.shape}; for the "
+            f"one logit z of a sigmoid pass jnp.concatenate([jnp.zeros_like(z), z], axis)"
+        )
     logits = jnp.moveaxis(logits, axis, -1)
     labels = _within_32_bits(labels, logits.shape[-1])
     batch_shape = logits.shape[:-1]

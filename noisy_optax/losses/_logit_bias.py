@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
-from noisy_optax.losses._robust_loss import Loss, RobustLoss
+from noisy_optax.robust_loss import Loss, RobustLoss
 
 MEAN_ABSOLUTE_ERROR_TARGET = 0.146
 """The label's mean probability to start from that is behind the published bias of mean absolute error."""
@@ -64,11 +64,13 @@ def with_logit_bias(loss: Loss | RobustLoss, epsilon: ArrayLike) -> Loss | Robus
 
     if isinstance(loss, RobustLoss):
 
-        def update_fn(state, logits, labels, *, where=None):
-            return loss.update(state, biased(logits, labels, where=where), labels, where=where)
+        def update_fn(state, logits, labels, *, where=None, indices=None):
+            z = biased(logits, labels, where=where)
+            return loss.update(state, z, labels, where=where, indices=indices)
 
-        def value_fn(state, logits, labels, *, where=None):
-            return loss.value(state, biased(logits, labels, where=where), labels, where=where)
+        def value_fn(state, logits, labels, *, where=None, indices=None):
+            z = biased(logits, labels, where=where)
+            return loss.value(state, z, labels, where=where, indices=indices)
 
         return RobustLoss(loss.init, update_fn, value_fn)
 
@@ -94,7 +96,7 @@ def logit_bias(num_classes: int, *, target_probability: float = MEAN_ABSOLUTE_ER
       target_probability: a, in [1e-6, 1 - 1e-6].
 
     Returns:
-      epsilon, to within 1e-9; 0 for a = 1/C, and negative below that: with so few classes no bias is needed.
+      epsilon >= 0, to within 1e-9. It is 0 if a label's probability starts at a or above without a bias.
 
     Raises:
       ValueError: an argument is out of range.
@@ -110,15 +112,26 @@ def logit_bias(num_classes: int, *, target_probability: float = MEAN_ABSOLUTE_ER
     check_range("num_classes", num_classes, at_least=2)
     check_range("target_probability", target_probability, at_least=1e-6, at_most=1 - 1e-6)
     others = operator.index(num_classes) - 1
-    low = high = 0.0
-    while mean_probability(low, others) > target_probability:
-        low -= 2.0
-    while mean_probability(high, others) < target_probability:
-        high += 2.0
-    while high - low > 1e-10:
-        middle = (low + high) / 2
-        low, high = (middle, high) if mean_probability(middle, others) < target_probability else (low, middle)
-    return (low + high) / 2
+
+    def excess(epsilon):
+        return _log_odds(mean_probability(epsilon, others)) - _log_odds(target_probability)
+
+    # The log-odds grow almost as the bias does, so that a few secants are enough.
+    before, here = 0.0, max(0.0, -excess(0.0))
+    if here == 0:
+        return 0.0
+    f_before, f_here = excess(before), excess(here)
+    while abs(here - before) > 1e-11:
+        secant = here - f_here * (here - before) / (f_here - f_before)
+        before, f_before, here = here, f_here, secant
+        f_here = excess(here)
+        if f_here == f_before:
+            break
+    return here
+
+
+def _log_odds(p: float) -> float:
+    return float(np.log(p) - np.log1p(-p))
 
 
 def mean_probability(epsilon: float, others: int) -> float:

@@ -1,7 +1,8 @@
 """Losses that see the logits only through p, the probability of the given label: the bases of clipping."""
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax.losses import _label
-from noisy_optax.losses._robust_loss import Loss
+from noisy_optax.robust_loss import Loss
 
 # A base has to be decreasing and convex for p in [PROBABILITY_MIN, 1 - PROBABILITY_MIN].
 PROBABILITY_MIN = 1e-7
@@ -77,12 +78,49 @@ def evaluate_now(function: Callable[..., Any], *args: ArrayLike) -> Any:
 
     Compiled ahead of time: `jax.ensure_compile_time_eval` would run a loop operation by operation.
     """
-    compiled = jax.jit(function).lower(*args).compile()
+    # Compiled also for those who look for a mistake with `jax.disable_jit`.
+    with jax.disable_jit(False):
+        compiled = jax.jit(function).lower(*args).compile()
+        try:
+            return compiled(*args)
+        except TypeError as error:
+            # The function closes over a traced value, which the compiled one then expects as an argument.
+            raise TypeError("the hyper-parameters of a base must be numbers, not traced values") from error
+
+
+def once(function: Callable[[], Any]) -> Callable[[], Any]:
+    """`function` evaluated when it is first needed, as NumPy arrays, once for each default precision.
+
+    For factories: what they return must cost nothing to build and must not wake a device.
+    """
+
+    @functools.cache
+    def at(precision):
+        del precision
+        return jax.tree.map(np.asarray, function())
+
+    return lambda: at(jnp.result_type(float))
+
+
+class _Bound(NamedTuple):
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    keywords: tuple[tuple[str, Any], ...]
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.function(*self.args, *args, **dict(self.keywords), **keywords)
+
+
+def as_static(base: Loss) -> Loss:
+    """`base` so that two `functools.partial` of the same function and numbers are the same to `jax.jit`."""
+    if not isinstance(base, functools.partial):
+        return base
+    bound = _Bound(base.func, base.args, tuple(sorted(base.keywords.items())))
     try:
-        return compiled(*args)
-    except TypeError as error:
-        # The function closes over a traced value, which the compiled one then expects as an argument.
-        raise TypeError("the hyper-parameters of a base must be numbers, not traced values") from error
+        hash(bound)
+    except TypeError:
+        return base
+    return bound
 
 
 def check_base(base: Loss) -> None:

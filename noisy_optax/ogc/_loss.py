@@ -1,5 +1,7 @@
 """OGC as a loss: the base, clipped at a threshold that is solved for again every few steps."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -8,11 +10,11 @@ from jaxtyping import Array, Bool, Float
 
 from noisy_optax.losses import _clipped, _cross_entropy, _label, _of_probability
 from noisy_optax.losses._of_probability import PROBABILITY_MIN
-from noisy_optax.losses._robust_loss import Loss, RobustLoss
 from noisy_optax.ogc import _state, _threshold
 from noisy_optax.ogc._mixture import fit_mixture
 from noisy_optax.ogc._state import OGCState
 from noisy_optax.ogc._threshold import Mode, Slopes
+from noisy_optax.robust_loss import Loss, RobustLoss
 
 
 def ogc_loss(
@@ -60,8 +62,8 @@ def ogc_loss(
       A `RobustLoss` with an `OGCState`; `ogc` is the same as a transformation of per-example gradients.
 
     Raises:
-      ValueError: an option is out of range, not exactly one of learning_rate and bound is given, or base is
-        not decreasing, convex or a function of p alone.
+      ValueError: an option is out of range, or not exactly one of learning_rate and bound is given; from
+        `init`, base is not decreasing, convex or a function of p alone.
 
     References:
       Ye, Wu, Zhang, Li, Chen, Jin, Optimized Gradient Clipping for Noisy Label Learning, AAAI 2025,
@@ -78,26 +80,27 @@ def ogc_loss(
     Array([0.05, 0.13, 2.03, 0.08], dtype=float32)
     """
     _threshold.check_mode(mode)
-    _of_probability.check_base(base)
     _state.check_schedule(update_every, queue_size)
     bound_at = _state.bound_schedule(learning_rate, epsilon, bound)
-    slopes = _of_probability.evaluate_now(lambda: _threshold.tabulate(base, mode))
+    slopes = tabulated(base, mode)
 
     def init_fn():
-        return initial_state(queue_size, bound_at, slopes)
+        return initial_state(queue_size, bound_at, slopes())
 
-    def update_fn(state, logits, labels, *, where=None):
+    def update_fn(state, logits, labels, *, where=None, indices=None):
+        del indices
         log_p = _label.label_log_probability(jax.lax.stop_gradient(logits), labels, where=where)
         return _state.advance(
             state,
             *surprise(log_p, where),
-            lambda state: refit(state, slopes, mode),
+            lambda state: refit(state, slopes(), mode),
             bound=bound_at,
             update_every=update_every,
             axis_name=axis_name,
         )
 
-    def value_fn(state, logits, labels, *, where=None):
+    def value_fn(state, logits, labels, *, where=None, indices=None):
+        del indices
         return clipped_loss(base, state)(logits, labels, where=where)
 
     return RobustLoss(init_fn, update_fn, value_fn)
@@ -133,11 +136,21 @@ def clipped_loss(base: Loss, state: OGCState) -> Loss:
     return loss
 
 
+def tabulated(base: Loss, mode: Mode) -> Callable[[], Slopes]:
+    """The slopes of a base, checked and evaluated when they are first needed."""
+
+    def evaluate():
+        _of_probability.check_base(base)
+        return _of_probability.evaluate_now(lambda: _threshold.tabulate(base, mode))
+
+    return _of_probability.once(evaluate)
+
+
 def initial_state(queue_size: int, bound: optax.Schedule, slopes: Slopes) -> OGCState:
     """The state before the first step: an empty queue, nothing clipped."""
     queue = _state.empty_queue(queue_size, bound(jnp.zeros([], jnp.int32)))
     threshold = jnp.asarray(PROBABILITY_MIN, queue["queue"].dtype)
-    return OGCState(**queue, probability_threshold=threshold, tau=slopes.candidates[0])
+    return OGCState(**queue, probability_threshold=threshold, tau=jnp.asarray(slopes.candidates[0]))
 
 
 def refit(state: OGCState, slopes: Slopes, mode: Mode) -> OGCState:

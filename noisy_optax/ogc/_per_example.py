@@ -12,11 +12,11 @@ from jaxtyping import Array, Bool, Float
 
 from noisy_optax import per_example
 from noisy_optax.losses import _cross_entropy, _label, _of_probability
-from noisy_optax.losses._robust_loss import Loss
 from noisy_optax.ogc import _loss, _state, _threshold
 from noisy_optax.ogc._mixture import fit_mixture
 from noisy_optax.ogc._state import GradientNormState, OGCState
 from noisy_optax.ogc._threshold import Mode
+from noisy_optax.robust_loss import Loss
 
 # Logarithms of the norms that a refit tells apart, relative to their median.
 RELATIVE_RANGE = (math.log(1e-4), math.log(1e12))
@@ -225,12 +225,11 @@ def clipped_grad_fn(
 
 def _by_probability(base: Loss, mode: Mode, queue_size: int, bound: optax.Schedule) -> _Rule:
     _threshold.check_mode(mode)
-    _of_probability.check_base(base)
-    slopes = _of_probability.evaluate_now(lambda: _threshold.tabulate(base, mode))
+    slopes = _loss.tabulated(base, mode)
     return _Rule(
-        init=lambda: _loss.initial_state(queue_size, bound, slopes),
+        init=lambda: _loss.initial_state(queue_size, bound, slopes()),
         observe=_loss.surprise,
-        refit=lambda state: _loss.refit(state, slopes, mode),
+        refit=lambda state: _loss.refit(state, slopes(), mode),
         weights=lambda state, log_p: _of_probability.clip_weights(base, log_p, state.tau),
     )
 
@@ -311,7 +310,10 @@ def _required(name: str, value: ArrayLike | None) -> Float[Array, "B"]:
 
 def _check_per_example(updates: Any, params: Any) -> None:
     """Raises ValueError unless every leaf has the examples on its leading axis."""
-    advice = "pass what noisy_optax.per_example_gradients returns"
+    advice = (
+        "pass what noisy_optax.per_example_gradients returns; with training_step, use the loss "
+        "nox.ogc.ogc_loss instead"
+    )
     if not jax.tree.leaves(updates):
         raise ValueError(f"expected per-example gradients, got none; {advice}")
     try:

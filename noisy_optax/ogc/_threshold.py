@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _of_probability
 from noisy_optax.losses._of_probability import PROBABILITY_MIN
-from noisy_optax.losses._robust_loss import Loss
 from noisy_optax.ogc._mixture import Mixture
+from noisy_optax.robust_loss import Loss
 
 Mode = Literal["default", "published"]
 
@@ -65,6 +65,7 @@ def gradient_ratio(mixture: Mixture, base: Loss, probability_threshold: ArrayLik
     """
     limits = {"at_least": PROBABILITY_MIN, "at_most": 1 - PROBABILITY_MIN}
     check_range("probability_threshold", probability_threshold, **limits)
+    base = _of_probability.as_static(base)
     return _gradient_ratio(mixture, base, jnp.asarray(probability_threshold, dtype=float))
 
 
@@ -112,6 +113,7 @@ def solve_threshold(
     check_mode(mode)
     check_range("bound", bound, at_least=1.0)
     _of_probability.check_base(base)
+    base = _of_probability.as_static(base)
     return _solve_threshold(mixture, base, jnp.asarray(bound, dtype=float), mode)
 
 
@@ -193,7 +195,7 @@ def search(
     """`solve_threshold` from tabulated slopes; returns the threshold and its tau."""
     ratios = _candidate_ratios(_densities(mixture), slopes, CANDIDATES[mode])
     index = _halve(ratios, bound) if mode == "published" else _first(ratios, bound)
-    return jnp.asarray(CANDIDATES[mode], ratios.dtype)[index], slopes.candidates[index]
+    return jnp.asarray(CANDIDATES[mode], ratios.dtype)[index], jnp.asarray(slopes.candidates)[index]
 
 
 def _candidate_ratios(

@@ -11,15 +11,15 @@ from noisy_optax.sharpness._ascent import (
 from noisy_optax.sharpness._descent import Descent, gsam_descent, sam_descent, saner_descent
 from noisy_optax.sharpness._m_sharpness import m_sharpness, split_chunks
 from noisy_optax.sharpness._methods import asam, friendly_sam, gsam, sam, saner, vasso
-from noisy_optax.sharpness._step import Step, micro_batch_grad_fn, value_and_update
-from noisy_optax.sharpness._transformation import SharpnessAwareState, sharpness_aware
+from noisy_optax.sharpness._micro_batches import micro_batch_grad_fn
+from noisy_optax.sharpness._transformation import SharpnessAware, SharpnessAwareState, sharpness_aware
 
 __all__ = [
     "Ascent",
     "Descent",
     "RunningMeanState",
+    "SharpnessAware",
     "SharpnessAwareState",
-    "Step",
     "asam",
     "asam_ascent",
     "friendly_sam",
@@ -35,7 +35,6 @@ __all__ = [
     "saner_descent",
     "sharpness_aware",
     "split_chunks",
-    "value_and_update",
     "vasso",
     "vasso_ascent",
 ]

@@ -193,8 +193,7 @@ def _no_state(params: optax.Params) -> optax.EmptyState:
 
 
 def _zero_mean(params: optax.Params) -> RunningMeanState:
-    zeros = jax.tree.map(lambda x: jnp.zeros_like(x, dtype=_tree.wide_dtype(x.dtype)), params)
-    return RunningMeanState(zeros)
+    return RunningMeanState(jax.tree.map(jnp.zeros_like, _tree.widen(params)))
 
 
 def _running_mean(

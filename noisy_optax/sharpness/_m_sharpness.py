@@ -20,7 +20,8 @@ def m_sharpness(transformation: optax.GradientTransformation) -> optax.GradientT
     `chunks`, a pytree of arrays with that leading axis, such as `split_chunks` makes, and `grad_fn`, a
     function of parameters and one chunk. Chunks of one example give per-example perturbations, m = 1. All
     chunks are computed at once, by `jax.vmap`: memory holds as many gradients as there are chunks.
-    `value_and_update` hands over the gradient of the whole batch, so it cannot call this.
+    `training_step` hands over the gradient of the whole batch, so it cannot call this: there, `accumulate`
+    perturbs each micro-batch on its own gradient.
 
     There is one state for all. An ascent with a running mean starts each chunk's step from the mean of the
     whole batches before it; averaged over chunks, what comes out is the running mean of the whole batches'

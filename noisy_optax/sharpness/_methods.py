@@ -4,14 +4,15 @@ import optax
 
 from noisy_optax.sharpness._ascent import asam_ascent, friendly_sam_ascent, sam_ascent, vasso_ascent
 from noisy_optax.sharpness._descent import gsam_descent, sam_descent, saner_descent
-from noisy_optax.sharpness._transformation import sharpness_aware
+from noisy_optax.sharpness._transformation import Mask, SharpnessAware, sharpness_aware
 
 
-def sam(rho: float | optax.Schedule = 0.1) -> optax.GradientTransformationExtraArgs:
+def sam(rho: float | optax.Schedule = 0.1, *, mask: Mask = None) -> SharpnessAware:
     """SAM: `sharpness_aware(sam_ascent(rho), sam_descent())`; its `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step; 0.1 in the SANER paper, 0.05 is common on clean labels.
+      mask: which parameters are perturbed and updated, see `sharpness_aware`.
 
     >>> import jax, jax.numpy as jnp, noisy_optax as nox
     >>> grad_fn = jax.grad(lambda w: 0.5 * jnp.sum(w**2))
@@ -19,14 +20,15 @@ def sam(rho: float | optax.Schedule = 0.1) -> optax.GradientTransformationExtraA
     >>> sam.update(grad_fn(params), sam.init(params), params, grad_fn=grad_fn)[0]
     Array([ 3.3, -4.4], dtype=float32)
     """
-    return sharpness_aware(sam_ascent(rho), sam_descent())
+    return sharpness_aware(sam_ascent(rho), sam_descent(), mask=mask)
 
 
-def asam(rho: float | optax.Schedule = 0.5) -> optax.GradientTransformationExtraArgs:
+def asam(rho: float | optax.Schedule = 0.5, *, mask: Mask = None) -> SharpnessAware:
     """Adaptive SAM: `sharpness_aware(asam_ascent(rho), sam_descent())`; its `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step.
+      mask: which parameters are perturbed and updated, see `sharpness_aware`.
 
     >>> import jax, jax.numpy as jnp, noisy_optax as nox
     >>> grad_fn = jax.grad(lambda w: 0.5 * jnp.sum(w**2))
@@ -34,52 +36,57 @@ def asam(rho: float | optax.Schedule = 0.5) -> optax.GradientTransformationExtra
     >>> asam.update(grad_fn(params), asam.init(params), params, grad_fn=grad_fn)[0]
     Array([3., 0.], dtype=float32)
     """
-    return sharpness_aware(asam_ascent(rho), sam_descent())
+    return sharpness_aware(asam_ascent(rho), sam_descent(), mask=mask)
 
 
 def friendly_sam(
     rho: float | optax.Schedule = 0.1,
     sigma: float | optax.Schedule = 1.0,
     decay: float | optax.Schedule = 0.9,
-) -> optax.GradientTransformationExtraArgs:
+    *,
+    mask: Mask = None,
+) -> SharpnessAware:
     """Friendly-SAM: `sharpness_aware(friendly_sam_ascent(...), sam_descent())`; `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step.
       sigma: >= 0, or a function of the step; the share of the running mean that is taken out.
       decay: in [0, 1], or a function of the step; of the running mean.
+      mask: which parameters are perturbed and updated, see `sharpness_aware`.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> nox.sharpness.friendly_sam(rho=0.1).init(jnp.zeros(2)).ascent.mean
     Array([0., 0.], dtype=float32)
     """
-    return sharpness_aware(friendly_sam_ascent(rho, sigma, decay), sam_descent())
+    return sharpness_aware(friendly_sam_ascent(rho, sigma, decay), sam_descent(), mask=mask)
 
 
 def vasso(
-    rho: float | optax.Schedule = 0.1, theta: float | optax.Schedule = 0.2
-) -> optax.GradientTransformationExtraArgs:
+    rho: float | optax.Schedule = 0.1, theta: float | optax.Schedule = 0.2, *, mask: Mask = None
+) -> SharpnessAware:
     """VaSSO: `sharpness_aware(vasso_ascent(...), sam_descent())`; its `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step.
       theta: in [0, 1], or a function of the step; the weight of the newest gradient.
+      mask: which parameters are perturbed and updated, see `sharpness_aware`.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> nox.sharpness.vasso(rho=0.1).init(jnp.zeros(2)).ascent.mean
     Array([0., 0.], dtype=float32)
     """
-    return sharpness_aware(vasso_ascent(rho, theta), sam_descent())
+    return sharpness_aware(vasso_ascent(rho, theta), sam_descent(), mask=mask)
 
 
 def gsam(
-    rho: float | optax.Schedule = 0.1, alpha: float | optax.Schedule = 0.01
-) -> optax.GradientTransformationExtraArgs:
+    rho: float | optax.Schedule = 0.1, alpha: float | optax.Schedule = 0.01, *, mask: Mask = None
+) -> SharpnessAware:
     """GSAM: `sharpness_aware(sam_ascent(rho), gsam_descent(alpha))`; its `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step.
       alpha: >= 0, or a function of the step; weight of the surrogate gap.
+      mask: which parameters are perturbed and updated, see `sharpness_aware`.
 
     >>> import jax, jax.numpy as jnp, noisy_optax as nox
     >>> grad_fn = jax.grad(lambda w: 0.5 * jnp.sum(w**2)) # nothing across the second gradient
@@ -87,17 +94,18 @@ def gsam(
     >>> gsam.update(grad_fn(params), gsam.init(params), params, grad_fn=grad_fn)[0]
     Array([3.3, 4.4], dtype=float32)
     """
-    return sharpness_aware(sam_ascent(rho), gsam_descent(alpha))
+    return sharpness_aware(sam_ascent(rho), gsam_descent(alpha), mask=mask)
 
 
 def saner(
-    rho: float | optax.Schedule = 0.1, group_b_scale: float | optax.Schedule = 0.5
-) -> optax.GradientTransformationExtraArgs:
+    rho: float | optax.Schedule = 0.1, group_b_scale: float | optax.Schedule = 0.5, *, mask: Mask = None
+) -> SharpnessAware:
     """SANER: `sharpness_aware(sam_ascent(rho), saner_descent(group_b_scale))`; `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step; 0.1 in the paper.
       group_b_scale: >= 0, or a function of the step; in the paper `schedules.saner_scale`.
+      mask: which parameters are perturbed and updated, see `sharpness_aware`.
 
     References:
       Luong, Nguyen, Tran, Tran, Understanding SAM's Robustness to Noisy Labels through Gradient
@@ -115,4 +123,4 @@ def saner(
     >>> state = optimizer.init(params)
     >>> updates, state = optimizer.update(grad_fn(params), state, params, grad_fn=grad_fn)
     """
-    return sharpness_aware(sam_ascent(rho), saner_descent(group_b_scale))
+    return sharpness_aware(sam_ascent(rho), saner_descent(group_b_scale), mask=mask)

@@ -12,12 +12,37 @@ from noisy_optax.sharpness import _tree
 from noisy_optax.sharpness._ascent import Ascent
 from noisy_optax.sharpness._descent import Descent
 
+# A pytree of booleans like the parameters, a function that makes one of them, or None.
+Mask = Any
+
+
+class SharpnessAware(optax.GradientTransformationExtraArgs):
+    """A transformation whose two parts can also be called by themselves, around a second gradient.
+
+    Attributes:
+      init: `init(params) -> SharpnessAwareState`.
+      update: `update(gradient, state, params, *, grad_fn) -> (updates, state)`, which calls both parts.
+      perturb: `perturb(gradient, state, params) -> (perturbed, state)`, the parameters at which to take the
+        second gradient, in float32 or wider.
+      combine: `combine(gradient, second, state, params) -> (updates, state)`, with the state that `perturb`
+        returned.
+    """
+
+    perturb: Callable[..., tuple[optax.Params, Any]]
+    combine: Callable[..., tuple[optax.Updates, Any]]
+
+    def __new__(cls, init: Any, update: Any, perturb: Any, combine: Any) -> "SharpnessAware":
+        """`optax.chain` takes a transformation for a pair, so that the parts are attributes beside it."""
+        transformation = super().__new__(cls, init, update)
+        transformation.perturb, transformation.combine = perturb, combine
+        return transformation
+
 
 class SharpnessAwareState(NamedTuple):
     """State of `sharpness_aware`.
 
     Attributes:
-      count: int32 scalar, how many times `update` was called.
+      count: int32 scalar, how many times `update` or `combine` was called.
       ascent: of the ascent, empty for most.
     """
 
@@ -25,7 +50,7 @@ class SharpnessAwareState(NamedTuple):
     ascent: Any
 
 
-def sharpness_aware(ascent: Ascent, descent: Descent) -> optax.GradientTransformationExtraArgs:
+def sharpness_aware(ascent: Ascent, descent: Descent, *, mask: Mask = None) -> SharpnessAware:
     r"""Sharpness-aware minimization from its two parts: where to look, and what to make of it.
 
     With $g$ the incoming gradient at the parameters $w$,
@@ -35,8 +60,8 @@ def sharpness_aware(ascent: Ascent, descent: Descent) -> optax.GradientTransform
     Belongs in front of the optimizer: `optax.chain(sharpness_aware(...), optax.add_decayed_weights(5e-4),
     optax.sgd(...))`, so that weight decay is added after the descent. `update` takes the keyword
     `grad_fn`, a function from parameters to their gradient, on the same batch and with all else equal; under
-    `shard_map` it has to average over devices as the incoming gradient does. For a loss with auxiliary
-    results there is `value_and_update`.
+    `shard_map` it has to average over devices as the incoming gradient does. `training_step` takes care of
+    all that.
 
     $w + e$ is formed, and handed to `grad_fn`, in float32 or wider: a perturbation is lost in the rounding
     of a half-precision parameter. Cast inside `grad_fn` to compute in half precision. The updates have the
@@ -44,22 +69,31 @@ def sharpness_aware(ascent: Ascent, descent: Descent) -> optax.GradientTransform
     parameters the result is the incoming gradient, to the last bit where `grad_fn` is the computation that
     gave it and is compiled alike.
 
+    The parts are there beside `update`, for those who compute the second gradient themselves, as
+    `training_step` does: `perturb(gradient, state, params) -> (perturbed, state)` and then
+    `combine(gradient, second, state, params) -> (updates, state)`.
+
+    With `mask`, parameters are frozen: they are not perturbed, the norm of the perturbation is taken over the
+    others, and their updates are 0. To train a part only, it is as good to make that part the parameters.
+
     Around it `optax.MultiSteps` (with `micro_batch_grad_fn`), `optax.apply_if_finite` and
     `optax.inject_hyperparams` work. `apply_if_finite` looks at the incoming gradient only; so that the second
     one is looked at too, put another around what follows: `optax.chain(apply_if_finite(saner(...), n),
     apply_if_finite(optax.sgd(...), n))`. For this function, as opposed to `saner` and its like,
     `inject_hyperparams` needs `static_args=("ascent", "descent")`. `optax.masked` and `optax.multi_transform`
-    hide parameters from what is inside them, so that `grad_fn` could not be called: they belong behind it in
-    the chain.
+    hide parameters from what is inside them, so that `grad_fn` could not be called: use `mask`.
 
     Args:
       ascent: `sam_ascent`, `asam_ascent`, `friendly_sam_ascent`, `vasso_ascent` or your own `Ascent`.
       descent: `sam_descent`, `gsam_descent`, `saner_descent` or your own function.
+      mask: a pytree of booleans like the parameters, or a prefix of one, or a function of the parameters that
+        returns one: True for what is perturbed and updated. By default everything is.
 
     Returns:
-      A transformation with a `SharpnessAwareState`; extra arguments that it does not know are ignored.
+      A `SharpnessAware` transformation; extra arguments that it does not know are ignored.
 
     Raises:
+      TypeError: from `init` and `update`, if a parameter is not floating.
       ValueError: from `init` and `update`, if parameters are masked; from `update`, if `params` or `grad_fn`
         is missing or a gradient is not shaped like the parameters.
 
@@ -78,25 +112,46 @@ def sharpness_aware(ascent: Ascent, descent: Descent) -> optax.GradientTransform
 
     def init_fn(params):
         _refuse_masked(params)
-        return SharpnessAwareState(jnp.zeros([], jnp.int32), ascent.init(params))
+        return SharpnessAwareState(jnp.zeros([], jnp.int32), ascent.init(_tree.widen(params)))
+
+    def perturb_fn(gradient, state, params):
+        _refuse_masked(params)
+        check_gradient("the incoming gradient", gradient, params)
+        here = _tree.widen(params)
+        first = _unfrozen(mask, params, optax.tree.cast_like(gradient, here))
+        perturbation, ascent_state = ascent.perturb(first, state.ascent, here, state.count)
+        # Once more, for an ascent that is not proportional to the gradient.
+        perturbation = _unfrozen(mask, params, perturbation)
+        return _tree.add(here, perturbation), state._replace(ascent=ascent_state)
+
+    def combine_fn(gradient, second, state, params):
+        check_gradient("the second gradient", second, params)
+        here = _tree.widen(params)
+        first, second = (_unfrozen(mask, params, optax.tree.cast_like(g, here)) for g in (gradient, second))
+        result = descent(first, second, state.count)
+        state = state._replace(count=optax.safe_increment(state.count))
+        return optax.tree.cast_like(result, gradient), state
 
     def update_fn(updates, state, params=None, *, grad_fn=None, **extra_args):
         del extra_args
         check_inputs(params, grad_fn)
-        _refuse_masked(params)
-        check_gradient("the incoming gradient", updates, params)
+        perturbed, state = perturb_fn(updates, state, params)
+        return combine_fn(updates, grad_fn(perturbed), state, params)
 
-        here = _tree.widen(params)
-        first = optax.tree.cast_like(updates, here)
-        perturbation, ascent_state = ascent.perturb(first, state.ascent, here, state.count)
-        second = grad_fn(_tree.add(here, perturbation))
-        check_gradient("what grad_fn returned", second, params)
-        result = descent(first, optax.tree.cast_like(second, here), state.count)
+    return SharpnessAware(init_fn, update_fn, perturb_fn, combine_fn)
 
-        state = SharpnessAwareState(optax.safe_increment(state.count), ascent_state)
-        return optax.tree.cast_like(result, updates), state
 
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+def _unfrozen(mask: Mask, params: optax.Params, tree: optax.Params) -> optax.Params:
+    """`tree` with zeros where the mask is False."""
+    if mask is None:
+        return tree
+    try:
+        full = jax.tree.broadcast(mask(params) if callable(mask) else mask, tree)
+    except ValueError as error:
+        raise ValueError(
+            f"mask must be a pytree of booleans like the parameters, or a prefix of it: {error}"
+        ) from error
+    return jax.tree.map(lambda kept, x: x if kept else jnp.zeros_like(x), full, tree)
 
 
 def check_inputs(params: optax.Params | None, grad_fn: Callable | None) -> None:
@@ -109,7 +164,8 @@ def check_inputs(params: optax.Params | None, grad_fn: Callable | None) -> None:
     if grad_fn is None:
         raise ValueError(
             "expected the keyword grad_fn, got None; call update(gradient, state, params, grad_fn=grad_fn) "
-            "with a function from parameters to the gradient on the same batch, such as jax.grad(loss)"
+            "with a function from parameters to the gradient on the same batch, such as jax.grad(loss); or "
+            "pass the transformation to training_step as sharpness=..., and not within the optimizer"
         )
 
 
@@ -133,6 +189,6 @@ def _refuse_masked(params: optax.Params) -> None:
     if any(isinstance(leaf, optax.MaskedNode) for leaf in leaves):
         raise ValueError(
             "sharpness-aware transformations need all parameters and cannot be inside optax.masked, "
-            "optax.partition or optax.multi_transform; put them in front: optax.chain(saner(...), "
-            "optax.masked(...))"
+            "optax.partition or optax.multi_transform; to freeze parameters give them the mask themselves, "
+            "optax.chain(saner(..., mask=mask), optax.masked(...))"
         )

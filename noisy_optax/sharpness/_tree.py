@@ -13,8 +13,18 @@ def wide_dtype(dtype: DTypeLike) -> jnp.dtype:
 
 
 def widen(tree: optax.Params) -> optax.Params:
-    """`tree` in float32 or wider."""
-    return jax.tree.map(lambda x: x.astype(wide_dtype(x.dtype)), tree)
+    """`tree` as arrays in float32 or wider; raises TypeError for a leaf that is not a real number."""
+
+    def wide(path, leaf):
+        x = jnp.asarray(leaf)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise TypeError(
+                f"expected floating parameters, got {x.dtype} at {jax.tree_util.keystr(path) or 'the root'}; "
+                f"keep counters out of what is trained, and complex numbers as real and imaginary parts"
+            )
+        return x.astype(wide_dtype(x.dtype))
+
+    return jax.tree.map_with_path(wide, tree)
 
 
 def add(first: optax.Params, second: optax.Params) -> optax.Params:

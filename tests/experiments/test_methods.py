@@ -8,7 +8,11 @@ from experiments.errors import UserError
 from noisy_optax import losses
 
 SETTING = methods.Setting(
-    num_classes=3, epochs=2, steps_per_epoch=5, learning_rate=optax.constant_schedule(0.1)
+    num_classes=3,
+    epochs=2,
+    steps_per_epoch=5,
+    learning_rate=optax.constant_schedule(0.1),
+    train_examples=20,
 )
 
 
@@ -17,15 +21,16 @@ SETTING = methods.Setting(
 )
 def test_every_method_is_a_working_pair(name):
     method = methods.build(dict(methods.parse(name)), SETTING)
-    state = method.loss.init()
-    logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1])
-    state = method.loss.update(state, logits, labels)
-    assert method.loss.value(state, logits, labels).shape == (1,)
+    logits, labels, indices = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1]), jnp.array([19])
+    values, _ = method.loss.apply(method.loss.init(), logits, labels, indices=indices)
+    assert values.shape == (1,)
     gradient = {"w": jnp.ones(2)}
-    transformation = optax.with_extra_args_support(method.transformation)
-    state = transformation.init(gradient)
-    updates, _ = transformation.update(gradient, state, gradient, grad_fn=lambda params: params)
-    assert updates["w"].shape == (2,)
+    for transformation in filter(None, (method.transformation, method.sharpness)):
+        state = transformation.init(gradient)
+        update = optax.with_extra_args_support(transformation).update
+        updates, _ = update(gradient, state, gradient, grad_fn=lambda params: params)
+        assert updates["w"].shape == (2,)
+    assert (method.sharpness is not None) == ("+" in name)
 
 
 def test_hyperparameters_arrive():

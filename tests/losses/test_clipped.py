@@ -148,7 +148,7 @@ def over_log_classes(logits, labels, *, axis=-1, where=None):
 )
 def test_base_that_cannot_be_clipped(base, message):
     with pytest.raises(ValueError, match=message):
-        losses.clip_slope(base, tau=2.0)
+        losses.clip_slope(base, tau=2.0)(jnp.zeros((1, 2)), jnp.array([0]))
 
 
 def test_of_probability_of_minus_log_is_cross_entropy():

@@ -722,6 +722,10 @@ def test_a_64_bit_label_is_not_cut_to_another_class(loss):
         np.testing.assert_array_equal(np.isnan(values), [False, True, True])
 
 
-def test_no_classes_at_all(loss):
-    with pytest.raises(ValueError, match="have no classes on axis -1"):
-        loss.call(np.zeros((2, 0), np.float32), np.zeros(2, int))
+@pytest.mark.parametrize("classes", [0, 1])
+def test_at_least_two_classes(classes):
+    # One check for all losses. One logit, as of a sigmoid, would cost nothing and teach nothing.
+    with pytest.raises(
+        ValueError, match=rf"expected at least 2 classes on axis -1 .*, got shape \(2, {classes}\)"
+    ):
+        losses.cross_entropy(np.zeros((2, classes), np.float32), np.zeros(2, int))

@@ -99,13 +99,6 @@ def test_entropy_has_a_second_derivative():
         np.testing.assert_allclose(hessian, (above - below) / (2 * h), rtol=1e-3, atol=1e-6)
 
 
-def test_a_single_class_has_no_entropy():
-    logits, labels = np.zeros((2, 1), np.float32), np.zeros(2, np.int32)
-    value, gradient = value_and_gradient(dynamics_aware, logits, labels, 1.5, 1.0)
-    np.testing.assert_array_equal(value, 0)
-    np.testing.assert_array_equal(gradient, 0)
-
-
 @pytest.mark.parametrize("curve", ["linear", "cosine"])
 def test_dal_is_the_loss_on_its_schedules(curve):
     epochs, steps = 4, 3

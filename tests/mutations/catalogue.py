@@ -71,16 +71,16 @@ MUTATIONS = (
     ),
     Mutation(
         "schedule_read_after_increment",
-        "losses/_robust_loss.py",
+        "robust_loss.py",
         "ScheduledState(optax.safe_increment(state.count), evaluate(state.count))",
         "ScheduledState(optax.safe_increment(state.count), evaluate(state.count + 1))",
-        "losses/test_robust_loss.py",
+        "test_robust_loss.py",
     ),
     Mutation(
         "label_bias_in_value_only",
         "losses/_logit_bias.py",
-        "loss.update(state, biased(logits, labels, where=where), labels, where=where)",
-        "loss.update(state, logits, labels, where=where)",
+        "loss.update(state, z, labels, where=where, indices=indices)",
+        "loss.update(state, logits, labels, where=where, indices=indices)",
         "losses/test_logit_bias.py",
     ),
     Mutation(
@@ -248,10 +248,46 @@ MUTATIONS = (
     ),
     Mutation(
         "micro_batches_counted_from_two",
-        "sharpness/_step.py",
+        "sharpness/_micro_batches.py",
         "(jnp.arange(1, count + 1), micro_batches)",
         "(jnp.arange(2, count + 2), micro_batches)",
-        "sharpness/test_step.py",
+        "sharpness/test_micro_batches.py",
+    ),
+    # training step, memory
+    Mutation(
+        "second_pass_advances_the_loss",
+        "training.py",
+        "return weighted_mean(robust.value(loss_state, logits, labels, **batch), weights, where), aux",
+        "return weighted_mean(robust.apply(loss_state, logits, labels, **batch)[0], weights, where), aux",
+        "test_training.py",
+    ),
+    Mutation(
+        "schedules_count_micro_batches",
+        "training.py",
+        "jnp.where(moves_on, new.count, old.count)",
+        "new.count",
+        "test_training.py",
+    ),
+    Mutation(
+        "padding_has_a_say",
+        "training.py",
+        "jnp.where(_label.example_mask(where, shape), factors, jnp.zeros_like(factors))",
+        "factors",
+        "test_training.py",
+    ),
+    Mutation(
+        "memory_counts_from_the_end",
+        "memory/_rows.py",
+        "jnp.where(indices < 0, len(memory), indices)",
+        "indices",
+        "memory/test_early_learning.py",
+    ),
+    Mutation(
+        "a_bad_row_is_remembered",
+        "memory/_early_learning.py",
+        "valid = where & jnp.any(is_label, axis=-1) & jnp.all(jnp.isfinite(z), axis=-1)",
+        "valid = where & jnp.any(is_label, axis=-1)",
+        "memory/test_early_learning.py",
     ),
     # schedules, noise, per-example gradients, diagnostics, the configuration without tuning
     Mutation(

@@ -426,7 +426,8 @@ def test_refuses_bad_arguments():
         ({"base": losses.of_probability(lambda p: p)}, "base must decrease"),
     ]:
         with pytest.raises(ValueError, match=message):
-            small(**options)
+            # A base is looked at when the state is made: until then nothing is computed.
+            small(**options).init()
 
 
 # What it compiles to.

@@ -357,7 +357,7 @@ def test_refuses_bad_options():
         ({"queue_size": 0}, "queue_size must be in"),
     ]:
         with pytest.raises(ValueError, match=message):
-            ogc.ogc(**{**OPTIONS, **options})
+            ogc.ogc(**{**OPTIONS, **options}).init(None)
     transformation = by_norm()
     with pytest.raises(ValueError, match=r"gradient_norms=\.\.\.\), shape \[B\]"):
         transformation.update(None, transformation.init(None), weighted_gradient=lambda weights: weights)

@@ -3,7 +3,6 @@
 import equinox as eqx
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -13,11 +12,8 @@ import noisy_optax as nox
 
 IMAGES = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 LABELS = np.arange(6, dtype=np.int32) % 3
-OPTIMIZER = optax.chain(
-    nox.saner(rho=0.5, group_b_scale=0.5),
-    optax.add_decayed_weights(5e-4),
-    optax.sgd(0.1, momentum=0.9),
-)
+OPTIMIZER = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(0.1, momentum=0.9))
+SANER = nox.saner(rho=0.5, group_b_scale=0.5)
 
 # Frameworks broadcast bias vectors and mix types as they please.
 pytestmark = pytest.mark.usefixtures("as_shipped")
@@ -29,13 +25,17 @@ def as_shipped():
         yield
 
 
-def check(found, params, clean_mean, perturbed_mean):
-    """Updates move every parameter; the two passes saw different activations."""
-    for update, param in zip(jax.tree.leaves(found.updates), jax.tree.leaves(params), strict=True):
-        assert update.shape == param.shape
-        assert np.all(np.isfinite(update))
-    assert any(np.any(np.asarray(update) != 0) for update in jax.tree.leaves(found.updates))
-    assert found.perturbed_value > found.value
+def make_step(forward):
+    step = nox.training_step(forward, nox.losses.cross_entropy, OPTIMIZER, sharpness=SANER, has_aux=True)
+    return step.init, jax.jit(step.update)
+
+
+def check(before, after, info, clean_mean, perturbed_mean):
+    """Every parameter is finite and some moved; the two passes saw different activations."""
+    pairs = list(zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))
+    assert all(np.all(np.isfinite(new)) for _, new in pairs)
+    assert any(np.any(np.asarray(old) != np.asarray(new)) for old, new in pairs)
+    assert info.perturbed_loss > info.loss
     assert not np.allclose(clean_mean, 0)
     assert not np.allclose(clean_mean, perturbed_mean, rtol=1e-3)
 
@@ -52,20 +52,21 @@ def test_flax_nnx():
 
     graph, params, rest = nnx.split(Network(nnx.Rngs(0)), nnx.Param, ...)
 
-    def loss_fn(params, rest, images, labels):
+    def forward(params, inputs):
+        images, rest = inputs
         # A copy, so that the two passes start from the same statistics.
         model = nnx.merge(graph, params, rest, copy=True)
-        loss = jnp.mean(nox.losses.cross_entropy(model(images), labels))
-        return loss, nnx.state(model, nnx.Not(nnx.Param))
+        return model(images), nnx.state(model, nnx.Not(nnx.Param))
 
-    step = jax.jit(nox.sharpness.value_and_update(loss_fn, OPTIMIZER))
-    found = step(params, OPTIMIZER.init(params), rest, IMAGES, LABELS)
-    check(found, params, found.aux["norm"]["mean"][...], found.perturbed_aux["norm"]["mean"][...])
+    init, update = make_step(forward)
+    after, state, info = update(params, init(params), (IMAGES, rest), LABELS)
+    means = (aux["norm"]["mean"][...] for aux in (info.aux, info.perturbed_aux))
+    check(params, after, info, *means)
 
     # The next step, with the clean statistics kept.
-    params, state, rest = optax.apply_updates(params, found.updates), found.state, found.aux
-    assert step(params, state, rest, IMAGES, LABELS).value < found.value
-    assert step._cache_size() == 1
+    _, _, following = update(after, state, (IMAGES, info.aux), LABELS)
+    assert following.loss < info.loss
+    assert update._cache_size() == 1
 
 
 def test_flax_linen():
@@ -79,25 +80,22 @@ def test_flax_linen():
     variables = model.init(jax.random.key(0), IMAGES)
     params, statistics = variables["params"], variables["batch_stats"]
 
-    def loss_fn(params, statistics, images, labels):
+    def forward(params, inputs):
+        images, statistics = inputs
         logits, changed = model.apply(
             {"params": params, "batch_stats": statistics}, images, mutable=["batch_stats"]
         )
-        return jnp.mean(nox.losses.cross_entropy(logits, labels)), changed["batch_stats"]
+        return logits, changed["batch_stats"]
 
-    step = jax.jit(nox.sharpness.value_and_update(loss_fn, OPTIMIZER))
-    found = step(params, OPTIMIZER.init(params), statistics, IMAGES, LABELS)
-    means = (aux["BatchNorm_0"]["mean"] for aux in (found.aux, found.perturbed_aux))
-    check(found, params, *means)
+    init, update = make_step(forward)
+    after, state, info = update(params, init(params), (IMAGES, statistics), LABELS)
+    means = (aux["BatchNorm_0"]["mean"] for aux in (info.aux, info.perturbed_aux))
+    check(params, after, info, *means)
 
     # The next step, with the perturbed statistics kept, as the published SANER code does.
-    params, state, statistics = (
-        optax.apply_updates(params, found.updates),
-        found.state,
-        found.perturbed_aux,
-    )
-    assert step(params, state, statistics, IMAGES, LABELS).value < found.value
-    assert step._cache_size() == 1
+    _, _, following = update(after, state, (IMAGES, info.perturbed_aux), LABELS)
+    assert following.loss < info.loss
+    assert update._cache_size() == 1
 
 
 def test_equinox():
@@ -119,21 +117,20 @@ def test_equinox():
     model, statistics = eqx.nn.make_with_state(Network)(jax.random.key(0))
     params, static = eqx.partition(model, eqx.is_inexact_array)
 
-    def loss_fn(params, statistics, images, labels):
+    def forward(params, inputs):
+        images, statistics = inputs
         model = eqx.combine(params, static)
-        logits, statistics = jax.vmap(model, axis_name="batch", in_axes=(0, None), out_axes=(0, None))(
-            images, statistics
-        )
-        return jnp.mean(nox.losses.cross_entropy(logits, labels)), statistics
+        batched = jax.vmap(model, axis_name="batch", in_axes=(0, None), out_axes=(0, None))
+        return batched(images, statistics)
 
-    step = jax.jit(nox.sharpness.value_and_update(loss_fn, OPTIMIZER))
-    found = step(params, OPTIMIZER.init(params), statistics, IMAGES, LABELS)
+    init, update = make_step(forward)
+    after, state, info = update(params, init(params), (IMAGES, statistics), LABELS)
     means = [
         np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(aux)])
-        for aux in (found.aux, found.perturbed_aux)
+        for aux in (info.aux, info.perturbed_aux)
     ]
-    check(found, params, *means)
+    check(params, after, info, *means)
 
-    params, state, statistics = eqx.apply_updates(params, found.updates), found.state, found.aux
-    assert step(params, state, statistics, IMAGES, LABELS).value < found.value
-    assert step._cache_size() == 1
+    _, _, following = update(after, state, (IMAGES, info.aux), LABELS)
+    assert following.loss < info.loss
+    assert update._cache_size() == 1

@@ -504,8 +504,8 @@ def test_says_what_is_missing():
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({"x": jnp.ones(2)}, "what grad_fn returned must have the structure of the parameters"),
-        (({"x": jnp.ones(2), "y": jnp.ones(3)}, "aux"), "what grad_fn returned must have the structure"),
+        ({"x": jnp.ones(2)}, "the second gradient must have the structure of the parameters"),
+        (({"x": jnp.ones(2), "y": jnp.ones(3)}, "aux"), "the second gradient must have the structure"),
         ({"x": jnp.ones(2), "y": jnp.ones(1)}, r"must have the shapes of the parameters: \(3,\) at \['y'\]"),
     ],
 )
@@ -531,7 +531,7 @@ def test_masks_belong_behind():
         optax.masked(nox.saner(), mask),
         optax.multi_transform({"sam": nox.saner(), "none": optax.set_to_zero()}, labels),
     ):
-        with pytest.raises(ValueError, match="put them in front"):
+        with pytest.raises(ValueError, match="give them the mask themselves"):
             wrapped.init(params)
     # As the sentence says.
     optimizer = optax.chain(nox.saner(), optax.masked(optax.add_decayed_weights(1.0), mask))
@@ -551,3 +551,84 @@ def test_empty_trees_and_missing_leaves():
                 params, transformation.init(params), params, grad_fn=lambda p: p
             )
             assert jax.tree.structure(updates) == jax.tree.structure(params)
+
+
+# Frozen parameters.
+
+FROZEN = {"frozen": jnp.array([1.0, -2.0]), "head": jnp.array([3.0, 0.5, -1.0])}
+
+
+def of_both(params):
+    return jnp.sum(jnp.sin(params["head"]) * (1 + jnp.sum(params["frozen"] ** 2))) + jnp.sum(params["frozen"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **mask: sharpness.sam(0.5, **mask),
+        lambda **mask: sharpness.asam(0.5, **mask),
+        lambda **mask: sharpness.friendly_sam(0.5, **mask),
+        lambda **mask: sharpness.vasso(0.5, **mask),
+        lambda **mask: sharpness.gsam(0.5, 0.3, **mask),
+        lambda **mask: nox.saner(0.5, 0.5, **mask),
+    ],
+)
+@pytest.mark.parametrize("mask", [{"frozen": False, "head": True}, lambda p: {"frozen": False, "head": True}])
+def test_frozen_parameters_stay_and_the_others_are_as_if_they_were_alone(make, mask):
+    transformation, alone = make(mask=mask), make()
+    state, alone_state = transformation.init(FROZEN), alone.init(FROZEN["head"])
+    seen = []
+
+    def grad_fn(params):
+        seen.append(params)
+        return jax.grad(of_both)(params)
+
+    def of_head(head):
+        return jax.grad(lambda head: of_both({**FROZEN, "head": head}))(head)
+
+    for step in range(2):
+        updates, state = transformation.update(jax.grad(of_both)(FROZEN), state, FROZEN, grad_fn=grad_fn)
+        expected, alone_state = alone.update(
+            of_head(FROZEN["head"]), alone_state, FROZEN["head"], grad_fn=of_head
+        )
+        np.testing.assert_array_equal(seen[-1]["frozen"], FROZEN["frozen"])
+        np.testing.assert_array_equal(updates["frozen"], 0)
+        np.testing.assert_allclose(updates["head"], expected, rtol=1e-5)
+        # The second gradient is no news to Friendly-SAM.
+        assert step == 1 or np.linalg.norm(seen[-1]["head"] - FROZEN["head"]) > 0.1
+
+
+def test_a_mask_of_another_structure_is_refused():
+    transformation = nox.saner(mask={"head": True})
+    with pytest.raises(ValueError, match="mask must be a pytree of booleans like the parameters"):
+        transformation.update(FROZEN, transformation.init(FROZEN), FROZEN, grad_fn=lambda params: params)
+
+
+# Leaves that are no real arrays.
+
+
+def test_python_numbers_are_parameters():
+    for make in (sharpness.sam, sharpness.friendly_sam):
+        transformation, params = make(0.1), {"w": 2.0}
+        grad_fn = jax.grad(lambda p: 0.5 * p["w"] ** 2)
+        updates, _ = transformation.update(
+            grad_fn(params), transformation.init(params), params, grad_fn=grad_fn
+        )
+        np.testing.assert_allclose(updates["w"], 2.1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("leaf", [jnp.array(3), jnp.ones(2, jnp.complex64)])
+@pytest.mark.parametrize("make", [sharpness.sam, sharpness.friendly_sam])
+def test_integers_and_complex_numbers_are_refused_by_name(leaf, make):
+    with pytest.raises(TypeError, match=rf"expected floating parameters, got {leaf.dtype} at \['odd'\]"):
+        make(0.1).init({"w": jnp.ones(2), "odd": leaf})
+
+
+def test_the_parts_by_hand_are_the_update():
+    transformation, params = nox.saner(0.5, 0.5), {"x": jnp.array([1.0, 2.0, -0.5])}
+    grad_fn = jax.grad(lambda p: -jnp.sum(jnp.cos(p["x"])))
+    first, state = grad_fn(params), transformation.init(params)
+    expected, expected_state = transformation.update(first, state, params, grad_fn=grad_fn)
+    perturbed, state = transformation.perturb(first, state, params)
+    found, state = transformation.combine(first, grad_fn(perturbed), state, params)
+    chex.assert_trees_all_equal((found, state), (expected, expected_state))

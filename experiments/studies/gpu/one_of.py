@@ -28,10 +28,10 @@ def one_of(losses: Sequence[RobustLoss]) -> RobustLoss:
     def init_fn():
         return OneOfState(jnp.zeros([], jnp.int32), tuple(loss.init() for loss in losses))
 
-    def update_fn(state, logits, labels, *, where=None):
+    def update_fn(state, logits, labels, *, where=None, indices=None):
         def branch(i):
             def update(states):
-                updated = losses[i].update(states[i], logits, labels, where=where)
+                updated = losses[i].update(states[i], logits, labels, where=where, indices=indices)
                 return (*states[:i], updated, *states[i + 1 :])
 
             return update
@@ -39,9 +39,11 @@ def one_of(losses: Sequence[RobustLoss]) -> RobustLoss:
         branches = [branch(i) for i in range(len(losses))]
         return state._replace(states=jax.lax.switch(state.index, branches, state.states))
 
-    def value_fn(state, logits, labels, *, where=None):
+    def value_fn(state, logits, labels, *, where=None, indices=None):
         def branch(i):
-            return lambda logits: losses[i].value(state.states[i], logits, labels, where=where)
+            return lambda logits: losses[i].value(
+                state.states[i], logits, labels, where=where, indices=indices
+            )
 
         branches = [branch(i) for i in range(len(losses))]
         return jax.lax.switch(state.index, branches, logits)

@@ -184,9 +184,10 @@ def carry_out(
     keys = train.seed_keys(asked)
     state = program.initial(keys["init"])
     index = jnp.full_like(state.loss.index, list(family.methods).index(run.method))
+    loss = state.loss._replace(index=index)
     # A copy: the run reuses the memory of the state that it is given.
     state = state._replace(
-        statistics=jax.tree.map(jnp.copy, statistics), loss=state.loss._replace(index=index)
+        statistics=jax.tree.map(jnp.copy, statistics), training=state.training._replace(loss=loss)
     )
     started = time.perf_counter()
     _, epochs = program.run(state, inputs, pictures, keys["order"], keys["augment"])

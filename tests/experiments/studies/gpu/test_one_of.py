@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.studies.gpu.one_of import one_of
-from noisy_optax import losses, ogc
-from noisy_optax.losses import stateless
+from noisy_optax import losses, ogc, stateless
 
 LOSSES = [
     stateless(losses.cross_entropy),

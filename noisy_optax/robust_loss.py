@@ -1,6 +1,7 @@
 """Losses as values: the plain kind, and the kind with memory or a schedule."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -17,47 +18,64 @@ class Loss(Protocol):
 
     def __call__(
         self, logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
-    ) -> Float[Array, "..."]: ...
+    ) -> Float[Array, "..."]:
+        """Returns the losses, one per example."""
 
 
 class UpdateFn(Protocol):
     """Advances the state by one step from that step's logits."""
 
     def __call__(
-        self, state: Any, logits: ArrayLike, labels: ArrayLike, *, where: ArrayLike | None = None
-    ) -> Any: ...
+        self,
+        state: Any,
+        logits: ArrayLike,
+        labels: ArrayLike,
+        *,
+        where: ArrayLike | None = None,
+        indices: ArrayLike | None = None,
+    ) -> Any:
+        """Returns the new state."""
 
 
 class ValueFn(Protocol):
-    """Evaluates the loss; reads the state and leaves it alone."""
+    """Evaluates the loss; reads the state and does not change it."""
 
     def __call__(
-        self, state: Any, logits: ArrayLike, labels: ArrayLike, *, where: ArrayLike | None = None
-    ) -> Float[Array, "..."]: ...
+        self,
+        state: Any,
+        logits: ArrayLike,
+        labels: ArrayLike,
+        *,
+        where: ArrayLike | None = None,
+        indices: ArrayLike | None = None,
+    ) -> Float[Array, "..."]:
+        """Returns the losses, one per example."""
 
 
 class RobustLoss(NamedTuple):
-    """A loss whose shape may change while training: `init`, `update` and `value`.
+    """A loss with a state: it follows a schedule, adapts to the training, or remembers each example.
 
-    Per step call `update` once with the step's logits, then `value` as often as the step needs (twice
-    under sharpness-aware minimization). `update` carries no gradient; `value` only reads the state and is
-    valid on `init()`. The class axis is the last one.
+    `apply` is what a training loop calls, once a step, inside `jax.grad(..., has_aux=True)`. It is `update`
+    followed by `value`. A second pass in the same step, as sharpness-aware minimization makes it, calls only
+    `value`, with the new state. `update` carries no gradient. `value` only reads the state and is valid on
+    `init()`. The class axis is the last one.
+
+    A field of the state that is called `count` is the 0-based step at which schedules are read: gradient
+    accumulation in `training_step` keeps it until the optimizer has made its step.
 
     Attributes:
       init: `init() -> state`, a pytree of arrays.
-      update: `update(state, logits, labels, *, where=None) -> state`.
-      value: `value(state, logits, labels, *, where=None) -> losses`.
+      update: `update(state, logits, labels, *, where=None, indices=None) -> state`.
+      value: `value(state, logits, labels, *, where=None, indices=None) -> losses`. `indices` is an integer
+        array like the labels: which example of the data set each row is. Only losses that remember each
+        example need it; others ignore it.
 
     >>> import jax, jax.numpy as jnp, optax, noisy_optax as nox
     >>> q = optax.linear_schedule(0.5, 1.0, transition_steps=5)
-    >>> robust = nox.losses.scheduled(nox.losses.generalized_cross_entropy, q=q)
+    >>> robust = nox.scheduled(nox.losses.generalized_cross_entropy, q=q)
     >>> logits, labels = jnp.array([[2.0, 0.0, 0.0]]), jnp.array([1])
-    >>> @jax.jit
-    ... def step(state):
-    ...   state = robust.update(state, logits, labels)
-    ...   return state, robust.value(state, logits, labels)
-    >>> state, first = step(robust.init())
-    >>> state, second = step(state)
+    >>> losses, state = robust.apply(robust.init(), logits, labels)
+    >>> losses, state = jax.jit(robust.apply)(state, logits, labels)
     >>> float(state.hyperparameters["q"]) # the second step ran with q(1)
     0.6...
     """
@@ -66,9 +84,23 @@ class RobustLoss(NamedTuple):
     update: UpdateFn
     value: ValueFn
 
+    def apply(
+        self,
+        state: Any,
+        logits: ArrayLike,
+        labels: ArrayLike,
+        *,
+        where: ArrayLike | None = None,
+        indices: ArrayLike | None = None,
+    ) -> tuple[Float[Array, "..."], Any]:
+        """Advances the state by one step; returns this step's losses, one per example, and the new state."""
+        logits = jnp.asarray(logits)
+        state = self.update(state, jax.lax.stop_gradient(logits), labels, where=where, indices=indices)
+        return self.value(state, logits, labels, where=where, indices=indices), state
+
 
 class StatelessState(NamedTuple):
-    """The state of a loss without memory: nothing."""
+    """The state of a plain loss: nothing."""
 
 
 class ScheduledState(NamedTuple):
@@ -83,6 +115,16 @@ class ScheduledState(NamedTuple):
     hyperparameters: dict[str, Float[Array, ""]]
 
 
+def as_robust_loss(loss: Loss | RobustLoss) -> RobustLoss:
+    """A `RobustLoss` as it is, a plain loss as `stateless` lifts it.
+
+    >>> import noisy_optax as nox
+    >>> type(nox.robust_loss.as_robust_loss(nox.losses.cross_entropy)).__name__
+    'RobustLoss'
+    """
+    return loss if isinstance(loss, RobustLoss) else stateless(loss)
+
+
 def stateless(loss: Loss) -> RobustLoss:
     """Lifts a plain loss to a `RobustLoss` with an empty state.
 
@@ -90,17 +132,17 @@ def stateless(loss: Loss) -> RobustLoss:
       loss: `(logits, labels, *, axis, where) -> losses`.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> robust = nox.losses.stateless(nox.losses.cross_entropy)
+    >>> robust = nox.stateless(nox.losses.cross_entropy)
     >>> robust.value(robust.init(), jnp.zeros((1, 2)), jnp.array([0]))
     Array([0.6931472], dtype=float32)
     """
 
-    def update_fn(state, logits, labels, *, where=None):
-        del logits, labels, where
+    def update_fn(state, logits, labels, *, where=None, indices=None):
+        del logits, labels, where, indices
         return state
 
-    def value_fn(state, logits, labels, *, where=None):
-        del state
+    def value_fn(state, logits, labels, *, where=None, indices=None):
+        del state, indices
         return loss(logits, labels, where=where)
 
     return RobustLoss(StatelessState, update_fn, value_fn)
@@ -122,7 +164,7 @@ def scheduled(loss: Callable[..., Array], **schedules: float | optax.Schedule) -
 
     >>> import optax, noisy_optax as nox
     >>> q = optax.linear_schedule(0.6, 1.0, transition_steps=100)
-    >>> robust = nox.losses.scheduled(nox.losses.generalized_cross_entropy, q=q)
+    >>> robust = nox.scheduled(nox.losses.generalized_cross_entropy, q=q)
     >>> robust.init().hyperparameters
     {'q': Array(0.6, dtype=float32)}
     """
@@ -133,6 +175,7 @@ def scheduled(loss: Callable[..., Array], **schedules: float | optax.Schedule) -
             )
         if not (is_concrete(value) or callable(value) or isinstance(value, jax.Array)):
             raise TypeError(f"{name} must be a number or a schedule, got {value!r}")
+    _check_names(loss, schedules)
     constants = {name: value for name, value in schedules.items() if is_concrete(value)}
     functions = {
         name: value if callable(value) else lambda _, v=value: v for name, value in schedules.items()
@@ -147,16 +190,32 @@ def scheduled(loss: Callable[..., Array], **schedules: float | optax.Schedule) -
         }
         return loss(logits, labels, **constants, **scheduled_now)
 
-    jax.eval_shape(probe, jnp.zeros((1, 2)), jnp.zeros(1, int))
+    if constants:
+        jax.eval_shape(
+            probe, jax.ShapeDtypeStruct((1, 2), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32)
+        )
 
     def init_fn():
         return ScheduledState(jnp.zeros([], jnp.int32), evaluate(jnp.zeros([], jnp.int32)))
 
-    def update_fn(state, logits, labels, *, where=None):
-        del logits, labels, where
+    def update_fn(state, logits, labels, *, where=None, indices=None):
+        del logits, labels, where, indices
         return ScheduledState(optax.safe_increment(state.count), evaluate(state.count))
 
-    def value_fn(state, logits, labels, *, where=None):
+    def value_fn(state, logits, labels, *, where=None, indices=None):
+        del indices
         return loss(logits, labels, where=where, **state.hyperparameters)
 
     return RobustLoss(init_fn, update_fn, value_fn)
+
+
+def _check_names(loss: Callable[..., Array], names: Iterable[str]) -> None:
+    """Raises TypeError for a hyper-parameter that `loss` does not have."""
+    parameters = inspect.signature(loss).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    for name in names:
+        if name not in known:
+            own = ", ".join(set(known) - {"axis", "where"}) or "none"
+            raise TypeError(f"the loss has no hyper-parameter {name!r}; it has {own}")

@@ -219,6 +219,6 @@ def test_scheduled_state_through_orbax(tmp_path):
 
 def test_what_is_no_hyperparameter_is_named():
     with pytest.raises(TypeError, match="axis is not a hyper-parameter"):
-        losses.scheduled(losses.cross_entropy, axis=0)
+        nox.scheduled(losses.cross_entropy, axis=0)
     with pytest.raises(TypeError, match="q must be a number or a schedule, got 'a'"):
-        losses.scheduled(losses.generalized_cross_entropy, q="a")
+        nox.scheduled(losses.generalized_cross_entropy, q="a")

@@ -1,0 +1,56 @@
+"""Reading and writing the rows of an array `[num_examples, ...]` by the indices of a batch."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+
+def check_indices(indices: ArrayLike | None, batch_shape: tuple[int, ...]) -> Int[Array, "n"]:
+    """The indices in one row, or an error that says what was expected."""
+    if indices is None:
+        raise ValueError(
+            "this loss remembers each example: expected indices=..., an integer array like the labels that "
+            "says which example of the data set each row is, got None"
+        )
+    indices = jnp.asarray(indices)
+    if not jnp.issubdtype(indices.dtype, jnp.integer):
+        raise TypeError(f"indices must be integers, got {indices.dtype} of shape {indices.shape}")
+    if indices.shape != batch_shape:
+        raise ValueError(f"expected indices of shape {batch_shape}, like labels, got {indices.shape}")
+    return indices.ravel().astype(jnp.int32)
+
+
+def read(memory: Float[Array, "examples ..."], indices: Int[Array, "n"]) -> Float[Array, "n ..."]:
+    """The rows at `indices`; zeros, as of an example that was never seen, where there is no such row."""
+    # Negative indices would count from the end.
+    past_the_end = jnp.where(indices < 0, len(memory), indices)
+    return memory.at[past_the_end].get(mode="fill", fill_value=0)
+
+
+def write_mean(
+    memory: Float[Array, "examples ..."],
+    indices: Int[Array, "n"],
+    rows: Float[Array, "n ..."],
+    valid: Bool[Array, "n"],
+) -> Float[Array, "examples ..."]:
+    """Writes `rows`; rows of the same index write their mean, invalid rows and indices nothing."""
+    examples = len(memory)
+    valid &= (indices >= 0) & (indices < examples)
+    target = jnp.where(valid, indices, examples)
+    # Rows of one index become neighbours, and a segment.
+    order = jnp.argsort(target)
+    sorted_target = target[order]
+    is_first = jnp.concatenate([jnp.ones(1, bool), sorted_target[1:] != sorted_target[:-1]])[: len(target)]
+    segment = jnp.cumsum(is_first) - 1
+    # An invalid row may be NaN, which no factor of 0 would remove.
+    kept = jnp.where(_along(valid[order], rows), rows[order], 0.0)
+    total = jax.ops.segment_sum(kept, segment, num_segments=len(target))
+    count = jax.ops.segment_sum(jnp.ones_like(segment), segment, num_segments=len(target))
+    mean = total / _along(jnp.maximum(count, 1).astype(rows.dtype), rows)
+    # All rows of a segment write the same.
+    return memory.at[sorted_target].set(mean[segment].astype(memory.dtype), mode="drop")
+
+
+def _along(x: Array, rows: Array) -> Array:
+    return x.reshape(-1, *[1] * (rows.ndim - 1))
