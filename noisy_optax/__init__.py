@@ -7,7 +7,7 @@ from noisy_optax.robust_loss import RobustLoss, scheduled, stateless
 from noisy_optax.sharpness import saner
 from noisy_optax.training import training_step
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Recommended",

@@ -12,7 +12,7 @@ README = tables.README.read_text()
 
 def test_the_python_examples_run():
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     # As on a reader's machine, where bias vectors broadcast.
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         exec("\n".join(blocks), {})

@@ -145,8 +145,8 @@ def bound_schedule(
     return lambda count: 1.0 + epsilon * at(learning_rate, count)
 
 
-def clean_probability(state: OGCState | GradientNormState, losses: ArrayLike) -> Float[Array, "..."]:
-    r"""Probability, under the fitted mixture, that an example's label is right.
+def clean_probability(mixture: Mixture, losses: ArrayLike) -> Float[Array, "..."]:
+    r"""Probability, under a fitted mixture, that an example's label is right.
 
     $$\frac{w_c\,N(h;\, \mu_c, \sigma_c^2)}{w_c\,N(h;\, \mu_c, \sigma_c^2) + w_n\,N(h;\, \mu_n, \sigma_n^2)}$$
 
@@ -154,7 +154,8 @@ def clean_probability(state: OGCState | GradientNormState, losses: ArrayLike) ->
     otherwise claim the examples beyond the other's mean too.
 
     Args:
-      state: after a refit; before the first one the result is 0.5 everywhere.
+      mixture: from `fit_mixture`, or `state.mixture` of `ogc_loss` or `ogc` after a refit; before the first
+        refit the result is 0.5 everywhere.
       losses: what the mixture was fitted to, floating, of any shape: cross-entropies $-\log p$ of the given
         labels, whatever the base; for a `GradientNormState` square roots of gradient norms.
 
@@ -162,19 +163,18 @@ def clean_probability(state: OGCState | GradientNormState, losses: ArrayLike) ->
       Probabilities, of the shape of `losses` and never increasing with them. NaN losses give NaN.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> state = nox.ogc.ogc_loss(learning_rate=0.1).init()
     >>> mixture = nox.ogc.Mixture(jnp.array([0.2, 3.0]), jnp.array([0.1, 1.0]), jnp.array([0.6, 0.4]))
-    >>> nox.ogc.clean_probability(state._replace(mixture=mixture), jnp.array([0.0, 1.0, 4.0])).round(2)
+    >>> nox.ogc.clean_probability(mixture, jnp.array([0.0, 1.0, 4.0])).round(2)
     Array([1.  , 0.59, 0.  ], dtype=float32)
     """
-    means = state.mixture.means
+    means = jnp.asarray(mixture.means)
     if means.shape != (2,):
         raise ValueError(
-            f"expected the state of one replica, got mixture means of shape {means.shape}; use jax.vmap with "
-            f"replica_axes(state)"
+            f"expected the mixture of one replica, got means of shape {means.shape}; use jax.vmap over the "
+            f"mixture"
         )
     losses = jnp.asarray(losses, means.dtype)
-    clean, noisy = log_joint(jnp.clip(losses.ravel(), means[0], means[1]), state.mixture)
+    clean, noisy = log_joint(jnp.clip(losses.ravel(), means[0], means[1]), mixture)
     return jax.nn.sigmoid(clean - noisy).reshape(losses.shape)
 
 

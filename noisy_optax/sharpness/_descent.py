@@ -39,7 +39,7 @@ def sam_descent() -> Descent:
 
 
 def gsam_descent(alpha: float | optax.Schedule) -> Descent:
-    r"""The second gradient, less a part of what the first one has across it.
+    r"""Subtracts from the second gradient alpha times the component of the first that is orthogonal to it.
 
     $$s - \alpha \left( g - \frac{g \cdot s}{\|s\|^2}\, s \right)$$
 

@@ -567,27 +567,25 @@ def test_clean_probability_is_the_posterior_between_the_means():
 
     h = np.linspace(0.5, 3.0, 20).astype(np.float32)
     clean, noisy = density(h, 0.5, 0.2, 0.7), density(h, 3.0, 1.5, 0.3)
-    np.testing.assert_allclose(ogc.clean_probability(state, h), clean / (clean + noisy), rtol=1e-4)
+    np.testing.assert_allclose(ogc.clean_probability(state.mixture, h), clean / (clean + noisy), rtol=1e-4)
     # A wide component does not take over beyond the other's mean.
-    everywhere = ogc.clean_probability(state, np.linspace(-5, 20, 100).astype(np.float32))
+    everywhere = ogc.clean_probability(state.mixture, np.linspace(-5, 20, 100).astype(np.float32))
     assert np.all(np.diff(everywhere) <= 0)
-    assert ogc.clean_probability(state, np.zeros((2, 3), np.float32)).shape == (2, 3)
-    assert np.isnan(ogc.clean_probability(state, np.float32(np.nan)))
-    half = ogc.clean_probability(state, jnp.array([0.0, 4.0], jnp.bfloat16))
+    assert ogc.clean_probability(state.mixture, np.zeros((2, 3), np.float32)).shape == (2, 3)
+    assert np.isnan(ogc.clean_probability(state.mixture, np.float32(np.nan)))
+    half = ogc.clean_probability(state.mixture, jnp.array([0.0, 4.0], jnp.bfloat16))
     assert half.dtype == jnp.float32
 
 
 def test_clean_probability_of_several_replicas_is_refused():
     state = small().init()
     replicas = jax.tree.map(lambda x: jnp.stack([x, x]), state)
-    with pytest.raises(ValueError, match=r"state of one replica.*\(2, 2\); use jax.vmap"):
-        ogc.clean_probability(replicas, np.zeros(2, np.float32))
+    with pytest.raises(ValueError, match=r"mixture of one replica.*\(2, 2\); use jax.vmap"):
+        ogc.clean_probability(replicas.mixture, np.zeros(2, np.float32))
 
 
 def test_clean_probability_without_a_fit_and_of_a_degenerate_one():
     state = small().init()
-    np.testing.assert_array_equal(ogc.clean_probability(state, np.array([0.0, 9.0], np.float32)), 0.5)
+    np.testing.assert_array_equal(ogc.clean_probability(state.mixture, np.array([0.0, 9.0], np.float32)), 0.5)
     one = ogc.fit_mixture(np.full(9, 2.0, np.float32))
-    np.testing.assert_array_equal(
-        ogc.clean_probability(state._replace(mixture=one), np.array([0.0, 2.0, 9.0], np.float32)), 1.0
-    )
+    np.testing.assert_array_equal(ogc.clean_probability(one, np.array([0.0, 2.0, 9.0], np.float32)), 1.0)

@@ -262,7 +262,9 @@ def test_gradients_are_scaled_to_the_norm():
     clipped = np.minimum(norms, state.tau)
     np.testing.assert_allclose(mean["a"], [0.6 * clipped.mean(), 0], rtol=1e-5)
     np.testing.assert_allclose(mean["b"], 0.8 * clipped.mean(), rtol=1e-5)
-    np.testing.assert_array_equal(ogc.clean_probability(state, np.sqrt(norms)) > 0.5, np.arange(20) % 3 != 0)
+    np.testing.assert_array_equal(
+        ogc.clean_probability(state.mixture, np.sqrt(norms)) > 0.5, np.arange(20) % 3 != 0
+    )
 
 
 def test_nothing_is_scaled_before_the_first_refit():
