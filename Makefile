@@ -104,11 +104,14 @@ results: $(VENV)/installed   ## measure experiments/results anew, four hours
 	$(RUN) -m experiments regression --output runs/regression.json
 	$(RUN) -m experiments claims
 	$(RUN) -m experiments matrix
+	for decay in 0.0005 0.002; do $(RUN) -m experiments matrix --methods elr --weight-decay $$decay \
+	  --run-dir runs/elr-$$decay || exit 1; done
 	$(RUN) -m experiments audit-benchmark --output runs/audit.json
 	@# Last, so that what is measured runs on code without uncommitted changes.
 	@for run in runs/results/*; do cp $$run/summary.json experiments/results/digits/$${run##*/}.json; done
 	@cp runs/regression.json experiments/results
 	@cp runs/matrix/matrix.json experiments/results/digits
+	@for decay in 0.0005 0.002; do cp runs/elr-$$decay/matrix.json experiments/results/digits/elr-$$decay.json; done
 	@cp runs/matrix/matrix.png docs
 	@cp runs/audit.json experiments/results/audit/digits.json
 	@cp runs/claims/*.json runs/claims/*.png experiments/results/claims

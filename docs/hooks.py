@@ -8,6 +8,7 @@ from latex2mathml import converter
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 # What pymdownx.arithmatex makes of $...$ and $$...$$.
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
@@ -32,8 +33,10 @@ def on_files(files: Files, config: MkDocsConfig, **_) -> Files:
     return files
 
 
-def on_page_content(content: str, **_) -> str:
+def on_page_content(content: str, *, page: Page, **_) -> str:
     """The HTML of a page, with MathML, and with places in table cells where long names may break."""
+    if page.file.src_uri.startswith("api/") and "<blockquote>" in content:
+        raise PluginError(f"{page.file.src_uri}: a quotation, where a range was meant")
     content = _INLINE.sub(lambda found: mathml(found[1], "inline"), content)
     content = _BLOCK.sub(lambda found: mathml(found[1], "block"), content)
     if "arithmatex" in content:

@@ -135,6 +135,21 @@ def of_matrix(measured: dict[str, Any]) -> str:
     return markdown(rows)
 
 
+# Weight decays at which early-learning regularization was measured.
+ELR_DECAYS = ("0.0005", "0.002")
+
+
+def of_elr(measured: dict[str, dict[str, Any]]) -> str:
+    """Early-learning regularization under each kind of noise, a row for each weight decay."""
+    shown = {decay: matrix.accuracies(result) for decay, result in measured.items()}
+    first = next(iter(shown.values()))
+    rows = [["weight decay", *map(_noise, first)], ["---"] + ["---:"] * len(first)]
+    for decay, cells in shown.items():
+        spreads = (metrics.spread(of_cell["elr"]) for of_cell in cells.values())
+        rows.append([decay, *(f"{s['mean']:.1f} ± {s['sd']:.1f}" for s in spreads)])
+    return markdown(rows)
+
+
 def _one_by_one(results: list[dict[str, Any]]) -> str:
     """The methods of a comparison whose seeds were run one by one, and what each lost to cross-entropy."""
     rows = [["method", "last-10 mean", "less cross-entropy"], ["---", "---:", "---:"]]
@@ -317,6 +332,10 @@ Every named method under every kind of noise (`matrix.json`, by `python -m exper
 docs/matrix.png):
 
 {_section("matrix", of_matrix(measured))}
+Early-learning regularization (`elr`, weight 3, decay 0.7) in the same cells, at the weight decay of all
+others and at four times as much (`elr-*.json`):
+
+{_section("elr", of_elr({decay: _read(f"elr-{decay}") for decay in ELR_DECAYS}))}
 `recommended` beside the best other method of each cell, which is chosen on seeds {choosing}; both scored on
 seeds {scoring}, differences in points, paired, with 95 % intervals. First among all, then among those that
 take no second gradient, and so cost as much as it does:

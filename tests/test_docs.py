@@ -86,6 +86,20 @@ def test_the_reference_leaves_nothing_out():
             assert (found.target if found.is_alias else found).has_docstring, key
 
 
+def test_ranges_are_shown_as_text():
+    extensions = griffe.load_extensions(DOCS / "doctests.py")
+    package = griffe.load("noisy_optax", search_paths=[DOCS.parent], extensions=extensions)
+    described = [
+        str(argument.description)
+        for function in package["schedules"].functions.values()
+        for section in (function.docstring.parse("google") if function.docstring else ())
+        if section.kind.value == "parameters"
+        for argument in section.value
+    ]
+    assert "\\> 0." in described
+    assert [text for text in described if text.startswith(">")] == []
+
+
 def test_every_loss_has_a_row():
     pages = "".join(text for page, text in PAGES.items() if page.startswith("methods/"))
     assert [name for name in plain_losses() if f"`{name}`" not in pages] == []

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import run_folder
-from experiments.bench import commands, losses, ogc, program, sharpness, startup, throughput
+from experiments.bench import commands, losses, memory, ogc, program, sharpness, startup, throughput
 from experiments.errors import UserError
 
 PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "ogc": ogc.measure,
     "sharpness": sharpness.measure,
+    "memory": memory.measure,
     "losses": losses.measure,
     "training": throughput.measure,
     "program": program.measure,
@@ -83,7 +84,9 @@ def rows(measured: dict[str, Any]) -> list[Row]:
         return ratio(f"{what} / cross-entropy: {name}", group[name])
 
     of_ogc, of_losses = measured["ogc"], measured["losses"]["losses"]
-    memory, whole = of_ogc["memory"], measured["commands"]
+    megabytes, whole = of_ogc["memory"], measured["commands"]
+    building = measured["startup"]["factories"]["milliseconds"]
+    slowest = max(building, key=lambda name: building[name])
     first = measured["startup"]["first_epoch"]
     compiled = measured["program"]
     recompiled = max(sum(counts[1:]) for counts in compiled["compilations"].values())
@@ -94,18 +97,23 @@ def rows(measured: dict[str, Any]) -> list[Row]:
         ratio("threshold refit / scikit-learn + SciPy", of_ogc["refit"]),
         ratio("SANER step / SGD step", measured["sharpness"]["saner_over_sgd"]),
         ratio("SANER step / SAM step", measured["sharpness"]["saner_over_sam"]),
+        *(
+            ratio(f"ELR step / cross-entropy step, {name}", timed)
+            for name, timed in measured["memory"]["elr_over_cross_entropy"].items()
+        ),
+        Row(f"building a loss or transformation, ms: {slowest}", 20, building[slowest]),
         dearest("dearest loss of p alone", 1.5),
         dearest("dearest loss of all classes", 2.5),
         dearest("dearest other loss", None),
         Row(
             "memory of per-example OGC, batch 512 / 128",
             1.05,
-            round(memory["chunk_8_batch_512"] / memory["chunk_8"], 3),
+            round(megabytes["chunk_8_batch_512"] / megabytes["chunk_8"], 3),
         ),
         Row(
             "memory of per-example OGC / batch x params",
             1.0,
-            round(memory["chunk_8"] / memory["batch_times_parameters"], 3),
+            round(megabytes["chunk_8"] / megabytes["batch_times_parameters"], 3),
         ),
         Row("`compare`, seconds", 90, whole["compare"]["nothing_compiled"]),
         Row("`compare` once compiled, seconds", 90, whole["compare"]["compiled_before"]),

@@ -1,5 +1,6 @@
-"""What a user waits for before anything has been trained: the import, and the first epoch of `train`."""
+"""What a user waits for before anything has been trained: imports, factories, the first epoch of `train`."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,8 +18,21 @@ FIRST_EPOCHS = 3
 
 
 def measure(blocks: int) -> dict[str, Any]:
-    """Both, each in processes of its own."""
-    return {"import": imports(blocks), "first_epoch": first_epochs()}
+    """All in processes of their own."""
+    return {"import": imports(blocks), "factories": factories(), "first_epoch": first_epochs()}
+
+
+def factories() -> dict[str, Any]:
+    """Milliseconds to build each loss and transformation, the median of three processes."""
+    command = [sys.executable, "-m", "experiments.bench.factories"]
+    runs = [
+        json.loads(subprocess.run(command, check=True, capture_output=True, env=environment()).stdout)
+        for _ in range(3)
+    ]
+    return {
+        "what": "milliseconds to build it after the import, no backend initialised",
+        "milliseconds": {name: float(np.median([run[name] for run in runs])) for name in runs[0]},
+    }
 
 
 def imports(blocks: int) -> dict[str, Any]:

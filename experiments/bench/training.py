@@ -1,6 +1,7 @@
-"""The training step that methods are timed on: the small CNN, batch 128."""
+"""The training step that methods are timed on: by default the small CNN, batch 128."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +20,21 @@ class Training:
     slowly, which would hide what is to be measured.
     """
 
-    def __init__(self, method: str):
+    def __init__(
+        self,
+        method: str,
+        *,
+        network: Any = "cnn",
+        shape: tuple[int, ...] = IMAGE_SHAPE,
+        examples: int = BATCH_SIZE,
+    ):
         experiment = config.Experiment(
-            model=config.Model(model="cnn"), optimization=config.Optimization(batch_size=BATCH_SIZE)
+            model=config.Model(model=network), optimization=config.Optimization(batch_size=BATCH_SIZE)
         )
         rng = np.random.default_rng(0)
-        images = rng.random((BATCH_SIZE, *IMAGE_SHAPE), np.float32)
-        parts = train.assemble(method, experiment, IMAGE_SHAPE, CLASSES, BATCH_SIZE)
+        images = rng.random((BATCH_SIZE, *shape), np.float32)
+        parts = train.assemble(method, experiment, shape, CLASSES, examples)
+        self.indices = jnp.asarray(rng.permutation(examples)[:BATCH_SIZE], jnp.int32)
         self.state = steps.first_seed(parts, train.initial_state(parts, experiment))
         self.batch = jnp.asarray(images), jnp.asarray(rng.integers(0, CLASSES, BATCH_SIZE, np.int32))
         self.step = jax.jit(functools.partial(steps.train_step, parts), donate_argnums=0)
@@ -33,5 +42,5 @@ class Training:
 
     def __call__(self):
         """One step."""
-        self.state, outputs = self.step(self.state, *self.batch)
+        self.state, outputs = self.step(self.state, *self.batch, indices=self.indices)
         return outputs
