@@ -136,8 +136,8 @@ def training_step(
       average: d in [0, 1), e.g. 0.999, or None for no average.
 
     Returns:
-      A `TrainingStep`. In its `update`, `labels` is integer `[...]`; `where` boolean, `weights` floating and
-      >= 0, `indices` integer, all shaped like the labels.
+      A `TrainingStep`. In its `update`, `labels` is integer `[...]`. `where` (boolean), `weights` (floating,
+      not negative) and `indices` (integer) are shaped like the labels.
 
     Raises:
       TypeError: optimizer or sharpness is of another kind.
