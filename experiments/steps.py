@@ -305,9 +305,9 @@ def group_statistics(
 
     gradient = jax.grad(lambda params: jnp.mean(losses(params, images, given)))
     first = gradient(state.params)
-    ascent = nox.sharpness.sam_ascent(GROUP_RHO)
-    perturbation, _ = ascent.perturb(first, ascent.init(state.params), state.params, jnp.zeros([], jnp.int32))
-    second = gradient(optax.apply_updates(state.params, perturbation))
+    rule = nox.sharpness.sam_perturbation(GROUP_RHO)
+    offset, _ = rule.perturb(first, rule.init(state.params), state.params, jnp.zeros([], jnp.int32))
+    second = gradient(optax.apply_updates(state.params, offset))
     fractions = nox.diagnostics.group_fractions(first, second)
     found = {f"group_{name}": value for name, value in zip("abc", fractions, strict=False)}
     if clean is None:

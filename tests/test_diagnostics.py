@@ -52,7 +52,7 @@ def test_fractions_are_those_of_the_published_runs(name):
             return jax.grad(problem.loss)(params, *batch)
 
         first = grad_fn(params)
-        perturbation, _ = run.ascent.perturb(first, state[0].ascent, params, state[0].count)
+        perturbation, _ = run.perturbation.perturb(first, state[0].perturbation, params, state[0].count)
         # For gsaner too the published code counts before GSAM's change.
         second = grad_fn(jax.tree.map(jnp.add, params, perturbation))
         updates, state = optimizer.update(first, state, params, grad_fn=grad_fn)

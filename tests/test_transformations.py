@@ -76,8 +76,8 @@ CASES = {
     "saner": Case(lambda: sharpness.saner(0.3, SCALE)),
     "vasso + saner on gsam": Case(
         lambda: sharpness.sharpness_aware(
-            sharpness.vasso_ascent(0.3),
-            sharpness.saner_descent(SCALE, of=sharpness.gsam_descent(0.1)),
+            sharpness.vasso_perturbation(0.3),
+            sharpness.saner_combination(SCALE, of=sharpness.gsam_combination(0.1)),
         )
     ),
     "m_sharpness": Case(

@@ -12,9 +12,9 @@ from noisy_optax.sharpness import _transformation
 def m_sharpness(transformation: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     r"""Perturbs each chunk of the batch on its own gradient, and averages the updates.
 
-    With $g_c$ the gradient of chunk $c$ of $C$, and one ascent, second gradient and mask per chunk,
+    With $g_c$ the gradient of chunk $c$ of $C$, and one perturbation, second gradient and mask per chunk,
 
-    $$u = \frac{1}{C} \sum_c \text{descent}(g_c,\; \text{grad\_fn}(w + \text{ascent}(g_c),\, c))$$
+    $$u = \frac{1}{C} \sum_c \text{combination}(g_c,\; \text{grad\_fn}(w + \text{perturbation}(g_c),\, c))$$
 
     `update` takes per-chunk gradients, with a leading axis over chunks on every leaf, and two keywords:
     `chunks`, a pytree of arrays with that leading axis, such as `split_chunks` makes, and `grad_fn`, a
@@ -23,9 +23,9 @@ def m_sharpness(transformation: optax.GradientTransformation) -> optax.GradientT
     `training_step` hands over the gradient of the whole batch, so it cannot call this: there, `accumulate`
     perturbs each micro-batch on its own gradient.
 
-    There is one state for all. An ascent with a running mean starts each chunk's step from the mean of the
-    whole batches before it; averaged over chunks, what comes out is the running mean of the whole batches'
-    gradients, as the rule is linear.
+    There is one state for all. A perturbation with a running mean starts each chunk's step from the mean of
+    the whole batches before it. Averaged over chunks, what comes out is the running mean of the whole
+    batches' gradients, as the rule is linear.
 
     Args:
       transformation: made by `sharpness_aware` or a function that calls it, such as `saner`. What does not

@@ -2,13 +2,18 @@
 
 import optax
 
-from noisy_optax.sharpness._ascent import asam_ascent, friendly_sam_ascent, sam_ascent, vasso_ascent
-from noisy_optax.sharpness._descent import gsam_descent, sam_descent, saner_descent
+from noisy_optax.sharpness._combination import gsam_combination, sam_combination, saner_combination
+from noisy_optax.sharpness._perturbation import (
+    asam_perturbation,
+    friendly_sam_perturbation,
+    sam_perturbation,
+    vasso_perturbation,
+)
 from noisy_optax.sharpness._transformation import Mask, SharpnessAware, sharpness_aware
 
 
 def sam(rho: float | optax.Schedule = 0.1, *, mask: Mask = None) -> SharpnessAware:
-    """SAM: `sharpness_aware(sam_ascent(rho), sam_descent())`; its `update` needs `grad_fn`.
+    """SAM: `sharpness_aware(sam_perturbation(rho), sam_combination())`; its `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step; 0.1 in the SANER paper, 0.05 is common on clean labels.
@@ -20,11 +25,11 @@ def sam(rho: float | optax.Schedule = 0.1, *, mask: Mask = None) -> SharpnessAwa
     >>> sam.update(grad_fn(params), sam.init(params), params, grad_fn=grad_fn)[0]
     Array([ 3.3, -4.4], dtype=float32)
     """
-    return sharpness_aware(sam_ascent(rho), sam_descent(), mask=mask)
+    return sharpness_aware(sam_perturbation(rho), sam_combination(), mask=mask)
 
 
 def asam(rho: float | optax.Schedule = 0.5, *, mask: Mask = None) -> SharpnessAware:
-    """Adaptive SAM: `sharpness_aware(asam_ascent(rho), sam_descent())`; its `update` needs `grad_fn`.
+    """Adaptive SAM: `sharpness_aware(asam_perturbation(rho), sam_combination())`; `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step.
@@ -36,7 +41,7 @@ def asam(rho: float | optax.Schedule = 0.5, *, mask: Mask = None) -> SharpnessAw
     >>> asam.update(grad_fn(params), asam.init(params), params, grad_fn=grad_fn)[0]
     Array([3., 0.], dtype=float32)
     """
-    return sharpness_aware(asam_ascent(rho), sam_descent(), mask=mask)
+    return sharpness_aware(asam_perturbation(rho), sam_combination(), mask=mask)
 
 
 def friendly_sam(
@@ -46,7 +51,7 @@ def friendly_sam(
     *,
     mask: Mask = None,
 ) -> SharpnessAware:
-    """Friendly-SAM: `sharpness_aware(friendly_sam_ascent(...), sam_descent())`; `update` needs `grad_fn`.
+    """Friendly-SAM: `sharpness_aware(friendly_sam_perturbation(...), sam_combination())`.
 
     Args:
       rho: >= 0, or a function of the 0-based step.
@@ -55,16 +60,16 @@ def friendly_sam(
       mask: which parameters are perturbed and updated, see `sharpness_aware`.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> nox.sharpness.friendly_sam(rho=0.1).init(jnp.zeros(2)).ascent.mean
+    >>> nox.sharpness.friendly_sam(rho=0.1).init(jnp.zeros(2)).perturbation.mean
     Array([0., 0.], dtype=float32)
     """
-    return sharpness_aware(friendly_sam_ascent(rho, sigma, decay), sam_descent(), mask=mask)
+    return sharpness_aware(friendly_sam_perturbation(rho, sigma, decay), sam_combination(), mask=mask)
 
 
 def vasso(
     rho: float | optax.Schedule = 0.1, theta: float | optax.Schedule = 0.2, *, mask: Mask = None
 ) -> SharpnessAware:
-    """VaSSO: `sharpness_aware(vasso_ascent(...), sam_descent())`; its `update` needs `grad_fn`.
+    """VaSSO: `sharpness_aware(vasso_perturbation(...), sam_combination())`; its `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step.
@@ -72,16 +77,16 @@ def vasso(
       mask: which parameters are perturbed and updated, see `sharpness_aware`.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> nox.sharpness.vasso(rho=0.1).init(jnp.zeros(2)).ascent.mean
+    >>> nox.sharpness.vasso(rho=0.1).init(jnp.zeros(2)).perturbation.mean
     Array([0., 0.], dtype=float32)
     """
-    return sharpness_aware(vasso_ascent(rho, theta), sam_descent(), mask=mask)
+    return sharpness_aware(vasso_perturbation(rho, theta), sam_combination(), mask=mask)
 
 
 def gsam(
     rho: float | optax.Schedule = 0.1, alpha: float | optax.Schedule = 0.01, *, mask: Mask = None
 ) -> SharpnessAware:
-    """GSAM: `sharpness_aware(sam_ascent(rho), gsam_descent(alpha))`; its `update` needs `grad_fn`.
+    """GSAM: `sharpness_aware(sam_perturbation(rho), gsam_combination(alpha))`; its `update` needs `grad_fn`.
 
     Args:
       rho: >= 0, or a function of the 0-based step.
@@ -94,13 +99,13 @@ def gsam(
     >>> gsam.update(grad_fn(params), gsam.init(params), params, grad_fn=grad_fn)[0]
     Array([3.3, 4.4], dtype=float32)
     """
-    return sharpness_aware(sam_ascent(rho), gsam_descent(alpha), mask=mask)
+    return sharpness_aware(sam_perturbation(rho), gsam_combination(alpha), mask=mask)
 
 
 def saner(
     rho: float | optax.Schedule = 0.1, group_b_scale: float | optax.Schedule = 0.5, *, mask: Mask = None
 ) -> SharpnessAware:
-    """SANER: `sharpness_aware(sam_ascent(rho), saner_descent(group_b_scale))`; `update` needs `grad_fn`.
+    """SANER: `sharpness_aware(sam_perturbation(rho), saner_combination(group_b_scale))`.
 
     Args:
       rho: >= 0, or a function of the 0-based step; 0.1 in the paper.
@@ -123,4 +128,4 @@ def saner(
     >>> state = optimizer.init(params)
     >>> updates, state = optimizer.update(grad_fn(params), state, params, grad_fn=grad_fn)
     """
-    return sharpness_aware(sam_ascent(rho), saner_descent(group_b_scale), mask=mask)
+    return sharpness_aware(sam_perturbation(rho), saner_combination(group_b_scale), mask=mask)

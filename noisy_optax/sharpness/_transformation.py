@@ -1,4 +1,4 @@
-"""The transformation: an ascent, a second gradient, a descent."""
+"""The transformation: a perturbation, a second gradient, and what is made of both gradients."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,8 +9,8 @@ import optax
 from jaxtyping import Array, Int
 
 from noisy_optax.sharpness import _tree
-from noisy_optax.sharpness._ascent import Ascent
-from noisy_optax.sharpness._descent import Descent
+from noisy_optax.sharpness._combination import Combination
+from noisy_optax.sharpness._perturbation import Perturbation
 
 # A pytree of booleans like the parameters, a function that makes one of them, or None.
 Mask = Any
@@ -43,22 +43,24 @@ class SharpnessAwareState(NamedTuple):
 
     Attributes:
       count: int32 scalar, how many times `update` or `combine` was called.
-      ascent: of the ascent, empty for most.
+      perturbation: of the perturbation rule, empty for most.
     """
 
     count: Int[Array, ""]  # type: ignore[assignment]  # optax's name, and tuple's
-    ascent: Any
+    perturbation: Any
 
 
-def sharpness_aware(ascent: Ascent, descent: Descent, *, mask: Mask = None) -> SharpnessAware:
+def sharpness_aware(
+    perturbation: Perturbation, combination: Combination, *, mask: Mask = None
+) -> SharpnessAware:
     r"""Sharpness-aware minimization from its two parts: where to look, and what to make of it.
 
     With $g$ the incoming gradient at the parameters $w$,
 
-    $$e = \text{ascent}(g) \qquad s = \text{grad\_fn}(w + e) \qquad u = \text{descent}(g, s)$$
+    $$e = \text{perturb}(g) \qquad s = \text{grad\_fn}(w + e) \qquad u = \text{combine}(g, s)$$
 
     Belongs in front of the optimizer: `optax.chain(sharpness_aware(...), optax.add_decayed_weights(5e-4),
-    optax.sgd(...))`, so that weight decay is added after the descent. `update` takes the keyword
+    optax.sgd(...))`, so that weight decay is added after them. `update` takes the keyword
     `grad_fn`, a function from parameters to their gradient, on the same batch and with all else equal; under
     `shard_map` it has to average over devices as the incoming gradient does. `training_step` takes care of
     all that.
@@ -80,12 +82,14 @@ def sharpness_aware(ascent: Ascent, descent: Descent, *, mask: Mask = None) -> S
     `optax.inject_hyperparams` work. `apply_if_finite` looks at the incoming gradient only; so that the second
     one is looked at too, put another around what follows: `optax.chain(apply_if_finite(saner(...), n),
     apply_if_finite(optax.sgd(...), n))`. For this function, as opposed to `saner` and its like,
-    `inject_hyperparams` needs `static_args=("ascent", "descent")`. `optax.masked` and `optax.multi_transform`
-    hide parameters from what is inside them, so that `grad_fn` could not be called: use `mask`.
+    `inject_hyperparams` needs `static_args=("perturbation", "combination")`. `optax.masked` and
+    `optax.multi_transform` hide parameters from what is inside them, so that `grad_fn` could not be
+    called: use `mask`.
 
     Args:
-      ascent: `sam_ascent`, `asam_ascent`, `friendly_sam_ascent`, `vasso_ascent` or your own `Ascent`.
-      descent: `sam_descent`, `gsam_descent`, `saner_descent` or your own function.
+      perturbation: `sam_perturbation`, `asam_perturbation`, `friendly_sam_perturbation`,
+        `vasso_perturbation` or your own `Perturbation`.
+      combination: `sam_combination`, `gsam_combination`, `saner_combination` or your own function.
       mask: a pytree of booleans like the parameters, or a prefix of one, or a function of the parameters that
         returns one: True for what is perturbed and updated. By default everything is.
 
@@ -100,7 +104,7 @@ def sharpness_aware(ascent: Ascent, descent: Descent, *, mask: Mask = None) -> S
     >>> import jax, jax.numpy as jnp, optax, noisy_optax as nox
     >>> grad_fn = jax.grad(lambda w: 0.5 * jnp.sum(w**4))
     >>> asam_saner = nox.sharpness.sharpness_aware(
-    ...   nox.sharpness.asam_ascent(rho=0.5), nox.sharpness.saner_descent(group_b_scale=0.5)
+    ...   nox.sharpness.asam_perturbation(rho=0.5), nox.sharpness.saner_combination(group_b_scale=0.5)
     ... )
     >>> optimizer = optax.chain(asam_saner, optax.sgd(0.1))
     >>> params = jnp.array([1.0])
@@ -112,23 +116,23 @@ def sharpness_aware(ascent: Ascent, descent: Descent, *, mask: Mask = None) -> S
 
     def init_fn(params):
         _refuse_masked(params)
-        return SharpnessAwareState(jnp.zeros([], jnp.int32), ascent.init(_tree.widen(params)))
+        return SharpnessAwareState(jnp.zeros([], jnp.int32), perturbation.init(_tree.widen(params)))
 
     def perturb_fn(gradient, state, params):
         _refuse_masked(params)
         check_gradient("the incoming gradient", gradient, params)
         here = _tree.widen(params)
         first = _unfrozen(mask, params, optax.tree.cast_like(gradient, here))
-        perturbation, ascent_state = ascent.perturb(first, state.ascent, here, state.count)
-        # Once more, for an ascent that is not proportional to the gradient.
-        perturbation = _unfrozen(mask, params, perturbation)
-        return _tree.add(here, perturbation), state._replace(ascent=ascent_state)
+        offset, new = perturbation.perturb(first, state.perturbation, here, state.count)
+        # Once more, for a perturbation that is not proportional to the gradient.
+        offset = _unfrozen(mask, params, offset)
+        return _tree.add(here, offset), state._replace(perturbation=new)
 
     def combine_fn(gradient, second, state, params):
         check_gradient("the second gradient", second, params)
         here = _tree.widen(params)
         first, second = (_unfrozen(mask, params, optax.tree.cast_like(g, here)) for g in (gradient, second))
-        result = descent(first, second, state.count)
+        result = combination(first, second, state.count)
         state = state._replace(count=optax.safe_increment(state.count))
         return optax.tree.cast_like(result, gradient), state
 

@@ -199,14 +199,14 @@ MUTATIONS = (
     # sharpness
     Mutation(
         "rho_sign",
-        "sharpness/_ascent.py",
+        "sharpness/_perturbation.py",
         "_tree.with_norm(_schedule.at(rho, count), gradient)",
         "_tree.with_norm(-_schedule.at(rho, count), gradient)",
         "sharpness/test_transformation.py",
     ),
     Mutation(
         "running_mean_starts_at_zero",
-        "sharpness/_ascent.py",
+        "sharpness/_perturbation.py",
         "decay = jnp.where(count == 0, jnp.zeros_like(decay), decay)",
         "decay = jnp.where(count < 0, jnp.zeros_like(decay), decay)",
         "sharpness/test_transformation.py",
@@ -220,14 +220,14 @@ MUTATIONS = (
     ),
     Mutation(
         "alpha_on_group_a",
-        "sharpness/_descent.py",
+        "sharpness/_combination.py",
         "group_masks(g, s).b",
         "group_masks(g, s).a",
         "sharpness/test_transformation.py",
     ),
     Mutation(
         "gsam_adds_what_it_should_remove",
-        "sharpness/_descent.py",
+        "sharpness/_combination.py",
         "jnp.subtract, second, _tree.scale",
         "jnp.add, second, _tree.scale",
         "sharpness/test_transformation.py",

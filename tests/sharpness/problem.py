@@ -21,8 +21,8 @@ COMPILE_FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive
 
 
 class Run(NamedTuple):
-    ascent: sharpness.Ascent
-    descent: sharpness.Descent
+    perturbation: sharpness.Perturbation
+    combination: sharpness.Combination
 
 
 def alpha():
@@ -31,10 +31,13 @@ def alpha():
 
 def runs():
     """Made when asked for: some hold numbers of the precision in force."""
-    sam, asam = sharpness.sam_ascent(0.1), sharpness.asam_ascent(0.5)
-    friendly, vasso = sharpness.friendly_sam_ascent(0.1, 1.0, 0.9), sharpness.vasso_ascent(0.1, 0.2)
-    second, gsam = sharpness.sam_descent(), sharpness.gsam_descent(0.01)
-    masked = sharpness.saner_descent(alpha())
+    sam, asam = sharpness.sam_perturbation(0.1), sharpness.asam_perturbation(0.5)
+    friendly, vasso = (
+        sharpness.friendly_sam_perturbation(0.1, 1.0, 0.9),
+        sharpness.vasso_perturbation(0.1, 0.2),
+    )
+    second, gsam = sharpness.sam_combination(), sharpness.gsam_combination(0.01)
+    masked = sharpness.saner_combination(alpha())
     return {
         "sam": Run(sam, second),
         "asam": Run(asam, second),
@@ -45,7 +48,7 @@ def runs():
         "vasso": Run(vasso, second),
         "vassosaner": Run(vasso, masked),
         "gsam": Run(sam, gsam),
-        "gsaner": Run(sam, sharpness.saner_descent(alpha(), of=gsam)),
+        "gsaner": Run(sam, sharpness.saner_combination(alpha(), of=gsam)),
     }
 
 

@@ -18,21 +18,21 @@ def without_ascent(run):
     """What code would do that forgets to perturb."""
 
     def perturb(gradient, state, params, count):
-        perturbation, state = run.ascent.perturb(gradient, state, params, count)
+        perturbation, state = run.perturbation.perturb(gradient, state, params, count)
         return jax.tree.map(jnp.zeros_like, perturbation), state
 
-    return run._replace(ascent=sharpness.Ascent(run.ascent.init, perturb))
+    return run._replace(perturbation=sharpness.Perturbation(run.perturbation.init, perturb))
 
 
 def with_inverted_mask(run, of):
-    """What code would do that scales everything but Group B; `of` is the descent under the mask."""
+    """What code would do that scales everything but Group B; `of` is the combination under the mask."""
 
     def descend(first, second, count):
         scale = problem.alpha()(count)
-        kept, scaled = of(first, second, count), run.descent(first, second, count)
+        kept, scaled = of(first, second, count), run.combination(first, second, count)
         return jax.tree.map(lambda s, u: jnp.where(s == u, scale * s, s), kept, scaled)
 
-    return run._replace(descent=descend)
+    return run._replace(combination=descend)
 
 
 def test_plain_sgd_is_the_published_one():
@@ -55,5 +55,5 @@ def test_a_dropped_ascent_would_be_noticed(name):
 @pytest.mark.parametrize("name", ["saner", "vassosaner", "gsaner"])
 def test_an_inverted_mask_would_be_noticed(name):
     run = problem.runs()[name]
-    of = sharpness.gsam_descent(0.01) if name == "gsaner" else sharpness.sam_descent()
+    of = sharpness.gsam_combination(0.01) if name == "gsaner" else sharpness.sam_combination()
     assert problem.deviation(with_inverted_mask(run, of), name) > 1e3 * TOLERANCE

@@ -66,7 +66,7 @@ def test_running_means_are_those_of_whole_batches(name):
         _, split = chunked(transformation, split, params, EXAMPLES, 3)
         _, together = whole(transformation, together, params, EXAMPLES)
     assert split.count == together.count == 3
-    np.testing.assert_allclose(split.ascent.mean, together.ascent.mean, rtol=1e-5)
+    np.testing.assert_allclose(split.perturbation.mean, together.perturbation.mean, rtol=1e-5)
 
 
 def test_in_a_chain_under_jit():

@@ -70,5 +70,5 @@ def test_accumulated_steps_are_those_of_the_whole_batch():
         updates, opt_state = optimizer.update(whole(params), opt_state, params, grad_fn=whole)
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(found, params, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(state.ascent.mean, opt_state[0].ascent.mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(state.perturbation.mean, opt_state[0].perturbation.mean, rtol=1e-4, atol=1e-6)
     assert not np.allclose(found, plain, rtol=1e-3)

@@ -17,19 +17,19 @@ from noisy_optax import sharpness
 from tests.sharpness import problem
 from tests.sharpness.reference import Reference
 
-ASCENTS = {
-    "sam": sharpness.sam_ascent,
-    "asam": sharpness.asam_ascent,
-    "friendly": functools.partial(sharpness.friendly_sam_ascent, sigma=0.7, decay=0.6),
-    "vasso": functools.partial(sharpness.vasso_ascent, theta=0.3),
+PERTURBATIONS = {
+    "sam": sharpness.sam_perturbation,
+    "asam": sharpness.asam_perturbation,
+    "friendly": functools.partial(sharpness.friendly_sam_perturbation, sigma=0.7, decay=0.6),
+    "vasso": functools.partial(sharpness.vasso_perturbation, theta=0.3),
 }
-DESCENTS = {
-    "sam": sharpness.sam_descent,
-    "gsam": lambda: sharpness.gsam_descent(0.4),
-    "saner": lambda: sharpness.saner_descent(0.25),
-    "saner on gsam": lambda: sharpness.saner_descent(0.25, of=sharpness.gsam_descent(0.4)),
+COMBINATIONS = {
+    "sam": sharpness.sam_combination,
+    "gsam": lambda: sharpness.gsam_combination(0.4),
+    "saner": lambda: sharpness.saner_combination(0.25),
+    "saner on gsam": lambda: sharpness.saner_combination(0.25, of=sharpness.gsam_combination(0.4)),
 }
-EVERY = list(itertools.product(ASCENTS, DESCENTS))
+EVERY = list(itertools.product(PERTURBATIONS, COMBINATIONS))
 
 MATRIX = np.random.default_rng(0).normal(size=(7, 7))
 MATRIX = MATRIX @ MATRIX.T / 7 - 0.5 * np.eye(7)
@@ -79,11 +79,13 @@ def descend(transformation, dtype=jnp.float32, steps=6, jit=True):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(("ascent", "descent"), EVERY)
-def test_every_combination_against_numpy(ascent, descent):
-    transformation = sharpness.sharpness_aware(ASCENTS[ascent](rho=0.3), DESCENTS[descent]())
+@pytest.mark.parametrize(("perturbation", "combination"), EVERY)
+def test_every_combination_against_numpy(perturbation, combination):
+    transformation = sharpness.sharpness_aware(
+        PERTURBATIONS[perturbation](rho=0.3), COMBINATIONS[combination]()
+    )
     reference = Reference(
-        ascent, descent, rho=0.3, sigma=0.7, decay=0.6, theta=0.3, gsam_alpha=0.4, b_scale=0.25
+        perturbation, combination, rho=0.3, sigma=0.7, decay=0.6, theta=0.3, gsam_alpha=0.4, b_scale=0.25
     )
     w, expected = np.array(as_flat(start(jnp.float64))), []
     for target in TARGETS:
@@ -122,18 +124,18 @@ def test_by_hand():
 def test_saner_scales_group_b_and_nothing_else():
     first = jnp.array([1.0, 1.0, 1.0, -1.0, -1.0, 0.0, 1.0, 2.0])
     second = jnp.array([1.5, 0.5, -0.5, -0.5, -1.5, 0.5, 0.0, 2.0])
-    found = sharpness.saner_descent(0.25)(first, second, 0)
+    found = sharpness.saner_combination(0.25)(first, second, 0)
     np.testing.assert_array_equal(found, [1.5, 0.125, -0.5, -0.125, -1.5, 0.5, 0.0, 2.0])
 
 
 # Limits.
 
 
-@pytest.mark.parametrize("ascent", ASCENTS)
-def test_without_a_radius_nothing_changes(ascent):
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_without_a_radius_nothing_changes(perturbation):
     # Operation by operation: the compiler may treat two passes in one program differently.
     plain = descend(optax.with_extra_args_support(optax.identity()), jit=False)
-    silent = sharpness.sharpness_aware(ASCENTS[ascent](rho=0.0), DESCENTS["saner on gsam"]())
+    silent = sharpness.sharpness_aware(PERTURBATIONS[perturbation](rho=0.0), COMBINATIONS["saner on gsam"]())
     none = descend(silent, jit=False)
     np.testing.assert_array_equal(none, plain)
 
@@ -143,10 +145,12 @@ def test_without_a_radius_a_network_is_trained_as_by_sgd(name):
     run = problem.runs()[name]
 
     def perturb(gradient, state, params, count):
-        perturbation, state = run.ascent.perturb(gradient, state, params, count)
-        return jax.tree.map(lambda e: 0.0 * e, perturbation), state
+        offset, state = run.perturbation.perturb(gradient, state, params, count)
+        return jax.tree.map(lambda e: 0.0 * e, offset), state
 
-    silent = problem.optimizer(run._replace(ascent=sharpness.Ascent(run.ascent.init, perturb)))
+    silent = problem.optimizer(
+        run._replace(perturbation=sharpness.Perturbation(run.perturbation.init, perturb))
+    )
     np.testing.assert_array_equal(network(silent), plain_network())
 
 
@@ -178,13 +182,13 @@ def test_limits_that_are_another_method():
     # Operation by operation: two compiled programs may round the same formula differently.
     by_operations = functools.partial(descend, jit=False)
     sam, gsam, asam = (by_operations(make(0.3)) for make in (sharpness.sam, sharpness.gsam, sharpness.asam))
-    ascents = sharpness.sam_ascent(0.3), sharpness.asam_ascent(0.3)
-    masked = sharpness.saner_descent(1.0)
-    on_gsam = sharpness.saner_descent(1.0, of=sharpness.gsam_descent(0.01))
+    perturbations = sharpness.sam_perturbation(0.3), sharpness.asam_perturbation(0.3)
+    masked = sharpness.saner_combination(1.0)
+    on_gsam = sharpness.saner_combination(1.0, of=sharpness.gsam_combination(0.01))
     for method, limit in [
         (sam, sharpness.saner(0.3, 1.0)),
-        (asam, sharpness.sharpness_aware(ascents[1], masked)),
-        (gsam, sharpness.sharpness_aware(ascents[0], on_gsam)),
+        (asam, sharpness.sharpness_aware(perturbations[1], masked)),
+        (gsam, sharpness.sharpness_aware(perturbations[0], on_gsam)),
         (sam, sharpness.gsam(0.3, 0.0)),
         (sam, sharpness.friendly_sam(0.3, sigma=0.0)),
         (sam, sharpness.vasso(0.3, theta=1.0)),
@@ -211,8 +215,10 @@ def test_shortcuts_are_their_parts():
     @jax.jit
     def both(first, second):
         found = []
-        for shortcut, (ascent, descent) in pairs:
-            parts = sharpness.sharpness_aware(ASCENTS[ascent](rho=0.3), DESCENTS[descent]())
+        for shortcut, (perturbation, combination) in pairs:
+            parts = sharpness.sharpness_aware(
+                PERTURBATIONS[perturbation](rho=0.3), COMBINATIONS[combination]()
+            )
             for transformation in (shortcut, parts):
                 _, state = step(transformation, transformation.init(start()), start(), first)
                 found.append(as_flat(step(transformation, state, start(), second)[0]))
@@ -265,8 +271,10 @@ def test_injected_schedules_and_static_arguments():
     static = optax.inject_hyperparams(sharpness.saner, static_args="group_b_scale")(0.3, scale)
     np.testing.assert_allclose(descend(injected), expected, rtol=1e-6)
     np.testing.assert_allclose(descend(static), expected, rtol=1e-6)
-    parts = sharpness.sam_ascent(0.3), sharpness.saner_descent(scale)
-    whole = optax.inject_hyperparams(sharpness.sharpness_aware, static_args=("ascent", "descent"))(*parts)
+    parts = sharpness.sam_perturbation(0.3), sharpness.saner_combination(scale)
+    whole = optax.inject_hyperparams(sharpness.sharpness_aware, static_args=("perturbation", "combination"))(
+        *parts
+    )
     np.testing.assert_allclose(descend(whole), expected, rtol=1e-6)
 
 
@@ -302,9 +310,11 @@ def test_derivative_with_respect_to_a_hyperparameter():
 # Odd numbers.
 
 
-@pytest.mark.parametrize("ascent", ASCENTS)
-def test_zeros_give_no_nan(ascent):
-    transformation = sharpness.sharpness_aware(ASCENTS[ascent](rho=0.3), DESCENTS["saner on gsam"]())
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_zeros_give_no_nan(perturbation):
+    transformation = sharpness.sharpness_aware(
+        PERTURBATIONS[perturbation](rho=0.3), COMBINATIONS["saner on gsam"]()
+    )
 
     @jax.jit
     def update(params, gradient, second):
@@ -322,13 +332,15 @@ def test_zeros_give_no_nan(ascent):
         params, gradient, second = (k * x for k, x in zip(keep, some, strict=True))
         found, perturbed = update(params, gradient, second)
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((found, perturbed)))
-        assert np.array_equal(perturbed, params) == (keep[1] == 0 or (ascent == "asam" and keep[0] == 0))
+        assert np.array_equal(perturbed, params) == (
+            keep[1] == 0 or (perturbation == "asam" and keep[0] == 0)
+        )
 
 
 @pytest.mark.parametrize("size", [1e-38, 1.2e-38, 1e-30, 1e-19, 1e19, 1e30, 3e38])
 def test_norms_near_the_ends_of_the_range(size):
     gradient = {"x": jnp.float32(size) * jnp.array([1.0, -1.0]), "y": jnp.zeros(1)}
-    e, _ = jax.jit(sharpness.sam_ascent(0.1).perturb)(gradient, optax.EmptyState(), gradient, 0)
+    e, _ = jax.jit(sharpness.sam_perturbation(0.1).perturb)(gradient, optax.EmptyState(), gradient, 0)
     # Below the smallest normal number a gradient counts as zero.
     length = 0.1 if size > 1.18e-38 else 0.0
     np.testing.assert_allclose(e["x"], np.array([1, -1]) * length / np.sqrt(2), rtol=1e-6)
@@ -338,7 +350,7 @@ def test_norms_near_the_ends_of_the_range(size):
 @pytest.mark.parametrize("g", [1e-30, 1.0, 1e30])
 def test_adaptive_ascent_near_the_ends_of_the_range(w, g):
     params, gradient = w * jnp.array([1.0, -2.0]), g * jnp.array([4.0, 2.0])
-    e, _ = jax.jit(sharpness.asam_ascent(0.5).perturb)(gradient, optax.EmptyState(), params, 0)
+    e, _ = jax.jit(sharpness.asam_perturbation(0.5).perturb)(gradient, optax.EmptyState(), params, 0)
     # w^2 g / |w g| = (4, 8) / sqrt(32) in units of w.
     np.testing.assert_allclose(e / np.float32(w), 0.5 * np.array([4, 8]) / np.sqrt(32), rtol=1e-5)
 
@@ -346,10 +358,10 @@ def test_adaptive_ascent_near_the_ends_of_the_range(w, g):
 @pytest.mark.parametrize("size", [1e-37, 1e-25, 1e25, 1e37])
 def test_gsam_near_the_ends_of_the_range(size):
     first, second = size * jnp.array([3.0, 4.0]), size * jnp.array([5.0, 0.0])
-    found = jax.jit(sharpness.gsam_descent(0.5))(first, second, 0)
+    found = jax.jit(sharpness.gsam_combination(0.5))(first, second, 0)
     np.testing.assert_allclose(found / np.float32(size), [5.0, -2.0], rtol=1e-6)
     # Also where one gradient is smaller by more than a float's range.
-    apart = jax.jit(sharpness.gsam_descent(0.5))(first, jnp.array([1e-37, 0.0]), 0)
+    apart = jax.jit(sharpness.gsam_combination(0.5))(first, jnp.array([1e-37, 0.0]), 0)
     np.testing.assert_allclose(apart[1] / np.float32(size), -2.0, rtol=1e-6)
 
 
@@ -358,7 +370,7 @@ def test_group_b_is_found_among_the_smallest_components(size):
     # Products of two such numbers vanish or overflow, and 1e-8 added to one swamps it.
     first = np.float32(size) * jnp.array([1.0, -1.0, 1.0, 1.0])
     second = np.float32(size) * jnp.array([0.5, -0.5, -0.5, 2.0])
-    found = jax.jit(sharpness.saner_descent(0.5))(first, second, 0)
+    found = jax.jit(sharpness.saner_combination(0.5))(first, second, 0)
     np.testing.assert_array_equal(found / np.float32(size), np.array([0.25, -0.25, -0.5, 2.0], np.float32))
 
 
@@ -366,7 +378,7 @@ def test_group_b_is_found_among_the_smallest_components(size):
 def test_the_perturbation_depends_on_direction_only(power, direction):
     gradient = np.array(direction, np.float32)
     hypothesis.assume(np.all((gradient == 0) | (np.abs(gradient) > 1e-10)))
-    perturb = sharpness.sam_ascent(0.1).perturb
+    perturb = sharpness.sam_perturbation(0.1).perturb
     e, _ = perturb(jnp.asarray(gradient), optax.EmptyState(), None, 0)
     scaled, _ = perturb(jnp.asarray(np.ldexp(gradient, power)), optax.EmptyState(), None, 0)
     np.testing.assert_array_equal(e, scaled)
@@ -380,14 +392,14 @@ LEAVES = st.tuples(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ascent", "descent"), EVERY)
+@pytest.mark.parametrize(("perturbation", "combination"), EVERY)
 @hypothesis.given(
     leaves=st.lists(LEAVES, max_size=3),
     seed=st.integers(0, 99),
     power=st.sampled_from([-120, -20, 0, 10]),
     vanishing=st.sampled_from(["none", "first", "second", "both"]),
 )
-def test_any_tree_of_any_types(ascent, descent, leaves, seed, power, vanishing):
+def test_any_tree_of_any_types(perturbation, combination, leaves, seed, power, vanishing):
     rng = np.random.default_rng(seed)
 
     def tree(size):
@@ -403,14 +415,16 @@ def test_any_tree_of_any_types(ascent, descent, leaves, seed, power, vanishing):
         perturbed.append(at)
         return second
 
-    transformation = sharpness.sharpness_aware(ASCENTS[ascent](rho=0.1), DESCENTS[descent]())
+    transformation = sharpness.sharpness_aware(
+        PERTURBATIONS[perturbation](rho=0.1), COMBINATIONS[combination]()
+    )
     state = transformation.init(params)
     updates, state = transformation.update(first, state, params, grad_fn=grad_fn)
     assert [(x.shape, x.dtype) for x in updates] == [(x.shape, x.dtype) for x in params]
     assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves((updates, state, perturbed)))
     if vanishing == "both":
         assert not any(np.any(x) for x in updates)
-    if vanishing == "none" and ascent == "sam" and all(dtype == jnp.float32 for _, dtype in leaves):
+    if vanishing == "none" and perturbation == "sam" and all(dtype == jnp.float32 for _, dtype in leaves):
         moved = [np.ravel(a - b) for a, b in zip(perturbed[0], params, strict=True)]
         expected = 0.1 if any(np.any(x) for x in first) and power > -126 else 0.0
         np.testing.assert_allclose(
@@ -469,12 +483,12 @@ def test_perturbations_of_half_precision_parameters_are_not_rounded_away():
 @jax.numpy_dtype_promotion("standard")
 @pytest.mark.parametrize("name", ["friendly", "vasso"])
 def test_running_means_are_kept_in_float32(name):
-    transformation = sharpness.sharpness_aware(ASCENTS[name](rho=0.1), sharpness.gsam_descent(0.1))
+    transformation = sharpness.sharpness_aware(PERTURBATIONS[name](rho=0.1), sharpness.gsam_combination(0.1))
     params = jnp.ones(3, jnp.bfloat16)
     state = transformation.init(params)
     gradient = jnp.full(3, 0.1, jnp.bfloat16)
     updates, new = transformation.update(gradient, state, params, grad_fn=lambda w: w)
-    assert state.ascent.mean.dtype == new.ascent.mean.dtype == jnp.float32
+    assert state.perturbation.mean.dtype == new.perturbation.mean.dtype == jnp.float32
     assert updates.dtype == jnp.bfloat16
 
 
@@ -482,7 +496,7 @@ def test_running_means_are_kept_in_float32(name):
 def test_double_precision_beside_single():
     params = {"x": jnp.ones(2, jnp.float32), "y": jnp.full(2, 2.0, jnp.float64)}
     transformation = sharpness.sharpness_aware(
-        sharpness.friendly_sam_ascent(0.1), DESCENTS["saner on gsam"]()
+        sharpness.friendly_sam_perturbation(0.1), COMBINATIONS["saner on gsam"]()
     )
     state = transformation.init(params)
     updates = jax.eval_shape(lambda: transformation.update(params, state, params, grad_fn=lambda w: w)[0])
@@ -545,8 +559,8 @@ def test_masks_belong_behind():
 
 def test_empty_trees_and_missing_leaves():
     for params in ({}, {"x": jnp.ones(2), "frozen": None}):
-        for ascent in ASCENTS.values():
-            transformation = sharpness.sharpness_aware(ascent(rho=0.1), DESCENTS["saner on gsam"]())
+        for perturbation in PERTURBATIONS.values():
+            transformation = sharpness.sharpness_aware(perturbation(rho=0.1), COMBINATIONS["saner on gsam"]())
             updates, _ = transformation.update(
                 params, transformation.init(params), params, grad_fn=lambda p: p
             )

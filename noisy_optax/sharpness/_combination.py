@@ -1,4 +1,4 @@
-"""Descents: what to make of the gradients at the parameters and at the perturbed parameters."""
+"""Combinations: what to make of the gradients at the parameters and at the perturbed parameters."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from noisy_optax.sharpness import _schedule, _tree
 from noisy_optax.sharpness._groups import group_masks
 
 
-class Descent(Protocol):
+class Combination(Protocol):
     """A pure function `(first, second, count) -> updates`, for `sharpness_aware`.
 
     `first` is the gradient at the parameters, `second` that at the perturbed parameters, count the 0-based
@@ -23,11 +23,11 @@ class Descent(Protocol):
     ) -> optax.Updates: ...
 
 
-def sam_descent() -> Descent:
+def sam_combination() -> Combination:
     """The second gradient as it is.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> nox.sharpness.sam_descent()(jnp.array([1.0]), jnp.array([2.0]), count=0)
+    >>> nox.sharpness.sam_combination()(jnp.array([1.0]), jnp.array([2.0]), count=0)
     Array([2.], dtype=float32)
     """
 
@@ -38,7 +38,7 @@ def sam_descent() -> Descent:
     return descend
 
 
-def gsam_descent(alpha: float | optax.Schedule) -> Descent:
+def gsam_combination(alpha: float | optax.Schedule) -> Combination:
     r"""Subtracts from the second gradient alpha times the component of the first that is orthogonal to it.
 
     $$s - \alpha \left( g - \frac{g \cdot s}{\|s\|^2}\, s \right)$$
@@ -47,7 +47,7 @@ def gsam_descent(alpha: float | optax.Schedule) -> Descent:
     inner product is over all parameters.
 
     Args:
-      alpha: >= 0, or a function of the 0-based step; at 0 this is `sam_descent`.
+      alpha: >= 0, or a function of the 0-based step; at 0 this is `sam_combination`.
 
     Raises:
       ValueError: alpha is out of range.
@@ -57,7 +57,7 @@ def gsam_descent(alpha: float | optax.Schedule) -> Descent:
       Sharpness-Aware Training, ICLR 2022, algorithm 1.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> nox.sharpness.gsam_descent(0.5)(jnp.array([3.0, 4.0]), jnp.array([5.0, 0.0]), count=0)
+    >>> nox.sharpness.gsam_combination(0.5)(jnp.array([3.0, 4.0]), jnp.array([5.0, 0.0]), count=0)
     Array([ 5., -2.], dtype=float32)
     """
     _schedule.check("alpha", alpha, at_least=0.0)
@@ -73,7 +73,7 @@ def gsam_descent(alpha: float | optax.Schedule) -> Descent:
     return descend
 
 
-def saner_descent(group_b_scale: float | optax.Schedule, of: Descent | None = None) -> Descent:
+def saner_combination(group_b_scale: float | optax.Schedule, of: Combination | None = None) -> Combination:
     r"""The second gradient with Group B, where noisy labels dominate, scaled down.
 
     $$u_i = \begin{cases} \alpha\, s_i & 0 < s_i / g_i < 1 \quad \text{(Group B)} \\
@@ -84,7 +84,8 @@ def saner_descent(group_b_scale: float | optax.Schedule, of: Descent | None = No
     Args:
       group_b_scale: $\alpha$, >= 0, or a function of the 0-based step, such as `schedules.saner_scale`; at 1
         this is `of`.
-      of: the descent whose result is $s$, `sam_descent()` if None; $g$ is the first gradient in any case.
+      of: the combination whose result is $s$, `sam_combination()` if None. $g$ is the first gradient in any
+        case.
 
     Raises:
       ValueError: group_b_scale is out of range.
@@ -95,11 +96,11 @@ def saner_descent(group_b_scale: float | optax.Schedule, of: Descent | None = No
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> first, second = jnp.array([1.0, 1.0, 1.0, 1.0]), jnp.array([1.5, 0.8, -0.1, 1.0])
-    >>> nox.sharpness.saner_descent(0.5)(first, second, count=0) # Groups A, B, C, and r = 1
+    >>> nox.sharpness.saner_combination(0.5)(first, second, count=0) # Groups A, B, C, and r = 1
     Array([ 1.5,  0.4, -0.1,  1. ], dtype=float32)
     """
     _schedule.check("group_b_scale", group_b_scale, at_least=0.0)
-    inner = sam_descent() if of is None else of
+    inner = sam_combination() if of is None else of
 
     def descend(first, second, count):
         scale = _schedule.at(group_b_scale, count)

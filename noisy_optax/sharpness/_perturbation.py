@@ -1,4 +1,4 @@
-"""Ascents: where to look for the second gradient."""
+"""Perturbations: where to look for the second gradient."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from jaxtyping import Array, Int
 from noisy_optax.sharpness import _schedule, _tree
 
 
-class Ascent(NamedTuple):
+class Perturbation(NamedTuple):
     """Maps the gradient at the parameters to a perturbation of them, for `sharpness_aware`.
 
     Attributes:
@@ -22,8 +22,8 @@ class Ascent(NamedTuple):
     >>> import jax, jax.numpy as jnp, optax, noisy_optax as nox
     >>> def perturb(gradient, state, params, count): # SAM in the maximum norm
     ...   return jax.tree.map(lambda g: 0.01 * jnp.sign(g), gradient), state
-    >>> ascent = nox.sharpness.Ascent(lambda params: optax.EmptyState(), perturb)
-    >>> transformation = nox.sharpness.sharpness_aware(ascent, nox.sharpness.saner_descent(0.5))
+    >>> perturbation = nox.sharpness.Perturbation(lambda params: optax.EmptyState(), perturb)
+    >>> transformation = nox.sharpness.sharpness_aware(perturbation, nox.sharpness.saner_combination(0.5))
     """
 
     init: Callable[[optax.Params], Any]
@@ -31,7 +31,7 @@ class Ascent(NamedTuple):
 
 
 class RunningMeanState(NamedTuple):
-    """State of `friendly_sam_ascent` and `vasso_ascent`.
+    """State of `friendly_sam_perturbation` and `vasso_perturbation`.
 
     Attributes:
       mean: like the parameters, in float32 or wider; the running mean of the gradients, zeros before the
@@ -41,7 +41,7 @@ class RunningMeanState(NamedTuple):
     mean: optax.Params
 
 
-def sam_ascent(rho: float | optax.Schedule) -> Ascent:
+def sam_perturbation(rho: float | optax.Schedule) -> Perturbation:
     r"""Steepest ascent: a step of length rho along the gradient.
 
     $$e = \rho\, g / \|g\|$$
@@ -59,9 +59,9 @@ def sam_ascent(rho: float | optax.Schedule) -> Ascent:
       Generalization, ICLR 2021, equation 2.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> ascent = nox.sharpness.sam_ascent(0.5)
+    >>> perturbation = nox.sharpness.sam_perturbation(0.5)
     >>> params, gradient = jnp.zeros(2), jnp.array([3.0, -4.0])
-    >>> ascent.perturb(gradient, ascent.init(params), params, count=0)[0]
+    >>> perturbation.perturb(gradient, perturbation.init(params), params, count=0)[0]
     Array([ 0.3, -0.4], dtype=float32)
     """
     _schedule.check("rho", rho, at_least=0.0)
@@ -70,11 +70,11 @@ def sam_ascent(rho: float | optax.Schedule) -> Ascent:
         del params
         return _tree.with_norm(_schedule.at(rho, count), gradient), state
 
-    return Ascent(_no_state, perturb_fn)
+    return Perturbation(_no_state, perturb_fn)
 
 
-def asam_ascent(rho: float | optax.Schedule) -> Ascent:
-    r"""Adaptive ascent: parameters are perturbed in proportion to their size.
+def asam_perturbation(rho: float | optax.Schedule) -> Perturbation:
+    r"""Adaptive perturbation: parameters are perturbed in proportion to their size.
 
     $$e = \rho\, w^2 g / \|w\, g\|$$
 
@@ -91,9 +91,9 @@ def asam_ascent(rho: float | optax.Schedule) -> Ascent:
       Neural Networks, ICML 2021, with their eta at 0.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> ascent = nox.sharpness.asam_ascent(0.5)
+    >>> perturbation = nox.sharpness.asam_perturbation(0.5)
     >>> params, gradient = jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0])
-    >>> ascent.perturb(gradient, ascent.init(params), params, count=0)[0]
+    >>> perturbation.perturb(gradient, perturbation.init(params), params, count=0)[0]
     Array([0.3, 0.8], dtype=float32)
     """
     _schedule.check("rho", rho, at_least=0.0)
@@ -104,15 +104,15 @@ def asam_ascent(rho: float | optax.Schedule) -> Ascent:
         relative = _tree.with_norm(_schedule.at(rho, count), jax.tree.map(jnp.multiply, sizes, slopes))
         return jax.tree.map(jnp.multiply, params, relative), state
 
-    return Ascent(_no_state, perturb_fn)
+    return Perturbation(_no_state, perturb_fn)
 
 
-def friendly_sam_ascent(
+def friendly_sam_perturbation(
     rho: float | optax.Schedule,
     sigma: float | optax.Schedule = 1.0,
     decay: float | optax.Schedule = 0.9,
-) -> Ascent:
-    r"""Friendly-SAM's ascent: along what sets the batch's gradient apart from those before it.
+) -> Perturbation:
+    r"""Friendly-SAM's perturbation: along what sets the batch's gradient apart from those before it.
 
     $$e_t = \rho\, d_t / \|d_t\| \qquad d_t = g_t - \sigma\, m_t \qquad
       m_{t+1} = \lambda\, m_t + (1 - \lambda)\, g_t$$
@@ -121,7 +121,7 @@ def friendly_sam_ascent(
 
     Args:
       rho: >= 0, or a function of the 0-based step.
-      sigma: >= 0, or a function of the step; at 0 this is `sam_ascent`.
+      sigma: >= 0, or a function of the step; at 0 this is `sam_perturbation`.
       decay: $\lambda$, in [0, 1], or a function of the step.
 
     Raises:
@@ -131,12 +131,12 @@ def friendly_sam_ascent(
       Li, Zhou, He, Cheng, Huang, Friendly Sharpness-Aware Minimization, CVPR 2024.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> ascent = nox.sharpness.friendly_sam_ascent(rho=0.5)
+    >>> perturbation = nox.sharpness.friendly_sam_perturbation(rho=0.5)
     >>> params, gradient = jnp.zeros(2), jnp.array([3.0, -4.0])
-    >>> first, state = ascent.perturb(gradient, ascent.init(params), params, count=0)
+    >>> first, state = perturbation.perturb(gradient, perturbation.init(params), params, count=0)
     >>> first
     Array([ 0.3, -0.4], dtype=float32)
-    >>> ascent.perturb(jnp.array([3.0, 5.0]), state, params, count=1)[0] # the first component is no news
+    >>> perturbation.perturb(jnp.array([3.0, 5.0]), state, params, count=1)[0] # the first is no news
     Array([0. , 0.5], dtype=float32)
     """
     _schedule.check("rho", rho, at_least=0.0)
@@ -151,17 +151,17 @@ def friendly_sam_ascent(
         mean = _running_mean(state.mean, gradient, _schedule.at(decay, count), count)
         return _tree.with_norm(_schedule.at(rho, count), direction), RunningMeanState(mean)
 
-    return Ascent(_zero_mean, perturb_fn)
+    return Perturbation(_zero_mean, perturb_fn)
 
 
-def vasso_ascent(rho: float | optax.Schedule, theta: float | optax.Schedule = 0.2) -> Ascent:
-    r"""VaSSO's ascent: along the running mean of the gradients, whose direction varies less.
+def vasso_perturbation(rho: float | optax.Schedule, theta: float | optax.Schedule = 0.2) -> Perturbation:
+    r"""VaSSO's perturbation: along the running mean of the gradients, whose direction varies less.
 
     $$e_t = \rho\, d_t / \|d_t\| \qquad d_t = (1 - \theta)\, d_{t-1} + \theta\, g_t \qquad d_0 = g_0$$
 
     Args:
       rho: >= 0, or a function of the 0-based step.
-      theta: in [0, 1], or a function of the step; at 1 this is `sam_ascent`.
+      theta: in [0, 1], or a function of the step; at 1 this is `sam_perturbation`.
 
     Raises:
       ValueError: an argument is out of range.
@@ -170,10 +170,10 @@ def vasso_ascent(rho: float | optax.Schedule, theta: float | optax.Schedule = 0.
       Li, Giannakis, Enhancing Sharpness-Aware Optimization Through Variance Suppression, NeurIPS 2023.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> ascent = nox.sharpness.vasso_ascent(rho=0.5, theta=0.5)
+    >>> perturbation = nox.sharpness.vasso_perturbation(rho=0.5, theta=0.5)
     >>> params = jnp.zeros(2)
-    >>> _, state = ascent.perturb(jnp.array([6.0, 0.0]), ascent.init(params), params, count=0)
-    >>> ascent.perturb(jnp.array([0.0, -8.0]), state, params, count=1)[0]
+    >>> _, state = perturbation.perturb(jnp.array([6.0, 0.0]), perturbation.init(params), params, count=0)
+    >>> perturbation.perturb(jnp.array([0.0, -8.0]), state, params, count=1)[0]
     Array([ 0.3, -0.4], dtype=float32)
     """
     _schedule.check("rho", rho, at_least=0.0)
@@ -184,7 +184,7 @@ def vasso_ascent(rho: float | optax.Schedule, theta: float | optax.Schedule = 0.
         mean = _running_mean(state.mean, gradient, 1 - _schedule.at(theta, count), count)
         return _tree.with_norm(_schedule.at(rho, count), mean), RunningMeanState(mean)
 
-    return Ascent(_zero_mean, perturb_fn)
+    return Perturbation(_zero_mean, perturb_fn)
 
 
 def _no_state(params: optax.Params) -> optax.EmptyState:
