@@ -1,6 +1,7 @@
 """Checkpoints of a run, by orbax: written whole or not at all, and never trusted blindly."""
 
 import logging
+import os
 import re
 import shutil
 import time
@@ -39,14 +40,14 @@ class Checkpoints:
         try:
             self._manager.save(epoch, args=ocp.args.StandardSave(tree), force=True)
         except (OSError, ValueError) as error:
-            # A full disk is a ValueError of the storage library's, which names the system's error at its end.
-            found = re.search(r"([^:]+) \[os_error_code", str(error))
+            # A full disk is a ValueError of the storage library's, which numbers the system's error.
+            found = re.search(r"os_error_code\W+(\d+)", str(error))
             if isinstance(error, ValueError) and not found:
                 raise
             if devices.is_main_process():
                 for unfinished in self._folder.glob("*.orbax-checkpoint-tmp"):
                     shutil.rmtree(unfinished, ignore_errors=True)
-            reason = found[1].strip() if found else one_line(error)
+            reason = os.strerror(int(found[1])) if found else one_line(error)
             raise UserError(
                 f"{self._folder}: checkpoint of epoch {epoch} cannot be written ({reason}); make room, and "
                 f"the same command goes on from the last one"
