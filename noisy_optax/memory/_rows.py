@@ -5,6 +5,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+# Up to so many rows of a batch are compared with each other, which is faster than to sort them.
+COMPARED_ROWS = 1024
+
 
 def check_indices(indices: ArrayLike | None, batch_shape: tuple[int, ...]) -> Int[Array, "n"]:
     """The indices in one row, or an error that says what was expected."""
@@ -38,18 +41,35 @@ def write_mean(
     examples = len(memory)
     valid &= (indices >= 0) & (indices < examples)
     target = jnp.where(valid, indices, examples)
-    # Rows of one index become neighbours, and a segment.
-    order = jnp.argsort(target)
-    sorted_target = target[order]
-    is_first = jnp.concatenate([jnp.ones(1, bool), sorted_target[1:] != sorted_target[:-1]])[: len(target)]
-    segment = jnp.cumsum(is_first) - 1
     # An invalid row may be NaN, which no factor of 0 would remove.
-    kept = jnp.where(_along(valid[order], rows), rows[order], 0.0)
-    total = jax.ops.segment_sum(kept, segment, num_segments=len(target))
+    kept = jnp.where(_along(valid, rows), rows, 0.0)
+    mean_of_rows = mean_by_comparing if len(target) <= COMPARED_ROWS else mean_by_sorting
+    target, mean = mean_of_rows(target, kept)
+    # All rows of one index write the same.
+    return memory.at[target].set(mean.astype(memory.dtype), mode="drop")
+
+
+def mean_by_comparing(
+    target: Int[Array, "n"], rows: Float[Array, "n ..."]
+) -> tuple[Int[Array, "n"], Float[Array, "n ..."]]:
+    """Targets, and for each the mean of the rows that have it: every row is compared with every other."""
+    same = (target[:, None] == target[None, :]).astype(rows.dtype)
+    total = jnp.tensordot(same, rows, 1, precision=jax.lax.Precision.HIGHEST)
+    return target, total / _along(jnp.sum(same, axis=1), rows)
+
+
+def mean_by_sorting(
+    target: Int[Array, "n"], rows: Float[Array, "n ..."]
+) -> tuple[Int[Array, "n"], Float[Array, "n ..."]]:
+    """The same in another order, in memory that grows with the number of rows and not with its square."""
+    order = jnp.argsort(target)
+    target, rows = target[order], rows[order]
+    is_first = jnp.concatenate([jnp.ones(1, bool), target[1:] != target[:-1]])
+    segment = jnp.cumsum(is_first) - 1
+    total = jax.ops.segment_sum(rows, segment, num_segments=len(target))
     count = jax.ops.segment_sum(jnp.ones_like(segment), segment, num_segments=len(target))
     mean = total / _along(jnp.maximum(count, 1).astype(rows.dtype), rows)
-    # All rows of a segment write the same.
-    return memory.at[sorted_target].set(mean[segment].astype(memory.dtype), mode="drop")
+    return target, mean[segment]
 
 
 def _along(x: Array, rows: Array) -> Array:

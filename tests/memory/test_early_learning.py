@@ -11,6 +11,7 @@ import pytest
 
 import noisy_optax as nox
 from noisy_optax import losses, memory
+from noisy_optax.memory import _rows
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 RUNS = json.loads((GOLDEN / "elr.json").read_text())["runs"]
@@ -123,6 +124,17 @@ def test_rows_of_the_same_index_write_their_mean():
     np.testing.assert_allclose(state.targets[3], np.mean(alone, axis=0), rtol=1e-6)
     one = elr.apply(known, LOGITS[1:2], LABELS[1:2], indices=np.array([1]))[1].targets[1]
     np.testing.assert_allclose(state.targets[1], one, rtol=1e-6)
+
+
+def test_large_batches_are_sorted_to_the_same_means(monkeypatch):
+    rng = np.random.default_rng(3)
+    logits, labels = rng.normal(size=(40, C)).astype(np.float32), rng.integers(0, C, 40)
+    indices, where = rng.integers(-1, N + 1, 40), rng.random(40) < 0.8
+    elr = build()
+    _, compared = elr.apply(elr.init(), logits, labels, where=where, indices=indices)
+    monkeypatch.setattr(_rows, "COMPARED_ROWS", 0)
+    _, ordered = elr.apply(elr.init(), logits, labels, where=where, indices=indices)
+    np.testing.assert_allclose(ordered.targets, compared.targets, rtol=1e-5, atol=1e-7)
 
 
 def test_value_only_reads_and_no_gradient_flows_through_the_targets():
