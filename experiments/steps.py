@@ -1,5 +1,6 @@
 """What is compiled: a training step, an epoch of them, an evaluation, and all of it over seeds."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -128,10 +129,7 @@ def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callabl
 
 def jit_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> jax.stages.Wrapped:
     """The compiled function in `compile_epoch_loop`, which takes all its arguments by position."""
-
-    def epoch(*arguments):
-        return train_epoch(parts, batch_size, *arguments)
-
+    epoch = functools.partial(train_epoch, parts, batch_size)
     axes = seed_axes(parts)
     over = over_seeds(epoch, num_seeds, (axes, None, None, 0, 0, 0), (axes, 0))
     return jax.jit(over, donate_argnums=0, out_shardings=devices.replicated(parts.mesh))

@@ -119,7 +119,10 @@ class Matrix:
         self._inputs = train.measure_inputs(sheets.train_images, standardize=True)
         self._images = jnp.asarray(sheets.train_images), jnp.asarray(sheets.test_images)
         self._test_labels = jnp.asarray(sheets.test_labels)
-        self._statistics = runs.fitted_statistics(shape, sheets.train_images, self._inputs)
+        # Seconds of work on the host, which no program has to wait for.
+        self.programs.begin(
+            "statistics", lambda: runs.fitted_statistics(shape, sheets.train_images, self._inputs)
+        )
 
     def compile(self, family: runs.Family, epochs: int) -> None:
         """Begins to compile a family's program, if that has not begun."""
@@ -150,11 +153,11 @@ class Matrix:
         """The run as a job."""
 
         def carry_out():
-            program = self.programs.get(
-                (family.name, run.epochs), self._now.left() - self._expected(run, family)
-            )
+            spare = self._now.left() - self._expected(run, family)
+            program = self.programs.get((family.name, run.epochs), spare)
+            statistics = self.programs.get("statistics", spare)
             measured = runs.carry_out(
-                run, family, program, self._statistics, self._inputs, self._pictures(run.labels), self._shape
+                run, family, program, statistics, self._inputs, self._pictures(run.labels), self._shape
             )
             best, last = max(measured["test_accuracy"]), np.mean(measured["test_accuracy"][-5:])
             memorised = measured["memorised"][-1]
