@@ -14,8 +14,8 @@ WORKERS ?= 2
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
 
-# The stamp is newer than what it was installed from, so a second call installs nothing.
-$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+# The stamp is newer than what it was installed from, the version included, so a second call installs nothing.
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) noisy_optax/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, \
 	$(PYTHON) is " + sys.version.split()[0] + "; set PYTHON=/path/to/python")'
 	$(PYTHON) -m venv $(VENV)
