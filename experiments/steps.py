@@ -149,28 +149,36 @@ def train_epoch(
     indices = epoch_order(order_key, len(images), batch_size)
 
     def step(state, drawn):
-        batch, key = drawn
-        taken = training_batch(parts, inputs, images[batch], given[batch], key)
-        return train_step(parts, state, *taken, indices=batch)
+        return drawn_step(parts, state, inputs, images, given, drawn)
 
     drawn = indices, step_keys(parts, augment_key, len(indices))
     state, (losses, predictions, margins) = jax.lax.scan(step, state, drawn)
     return state, Batches(losses, predictions, margins, indices)
 
 
+def drawn_step(
+    parts: Parts,
+    state: TrainState,
+    inputs: Inputs,
+    images: Array,
+    given: Int[Array, "n"],
+    drawn: tuple[Int[Array, "batch"], PRNGKeyArray | None],
+) -> tuple[TrainState, tuple[Array, Array, Array]]:
+    """A step of one seed on the examples that were drawn for it, with the key to augment them."""
+    batch, key = drawn
+    taken = training_batch(parts, inputs, images[batch], given[batch], key)
+    return train_step(parts, state, *taken, indices=batch)
+
+
 def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Callable:
     """The same as `compile_epoch_loop`, a step at a time."""
-
-    def one(state, inputs, images, given, drawn):
-        batch, key = drawn
-        taken = training_batch(parts, inputs, images[batch], given[batch], key)
-        return train_step(parts, state, *taken, indices=batch)
 
     def draw(order_key, augment_key, images):
         indices = epoch_order(order_key, len(images), batch_size)
         return indices, step_keys(parts, augment_key, len(indices))
 
     axes = seed_axes(parts)
+    one = functools.partial(drawn_step, parts)
     over = over_seeds(one, num_seeds, (axes, None, None, 0, 0), (axes, 0))
     step = jax.jit(over, donate_argnums=0, out_shardings=devices.replicated(parts.mesh))
     draw_all = jax.jit(over_seeds(draw, num_seeds, (0, 0, None)))

@@ -66,12 +66,16 @@ def compile_run(
     if step_by_step:
         return CompiledRun(loop_of_steps(parts, experiment), None)
     compiled = one_loop(parts, experiment).lower(*arguments).compile()
+    return CompiledRun(compiled, needed_bytes(compiled))
+
+
+def needed_bytes(compiled: jax.stages.Compiled) -> int | None:
+    """Memory that a program needs on the device, its arguments included; None if XLA does not say."""
     memory = compiled.memory_analysis()
     if memory is None:
-        return CompiledRun(compiled, None)
+        return None
     twice = memory.alias_size_in_bytes
-    needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes - twice
-    return CompiledRun(compiled, needed)
+    return memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes - twice
 
 
 def loop_of_steps(parts: Parts, experiment: Experiment) -> Callable[..., tuple[TrainState, Epoch]]:

@@ -310,7 +310,7 @@ def _nothing_accumulated(params: Any) -> Accumulation:
 
 def _accumulated_further(state: Accumulation, gradient: Any, weight: Float[Array, ""]) -> Accumulation:
     total = state.weight + weight
-    share = jnp.where(total == 0, jnp.zeros_like(total), weight / jnp.where(total == 0, 1.0, total))
+    share = weight / jnp.where(total == 0, jnp.ones_like(total), total)
 
     def add(mean, g):
         return mean + share.astype(mean.dtype) * (g.astype(mean.dtype) - mean)

@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
-from experiments.models.layers import Style, default_init, max_pool, norm, normalize
+from experiments.models.layers import Style, conv, default_init, max_pool, norm, normalize
 
 PATCH = 2
 # Added to the variances before they are scaled to 1: noise in directions without variance stays small.
@@ -66,15 +66,7 @@ class ConvolutionGroup(nnx.Module):
     def __init__(self, inputs: int, outputs: int, style: Style, *, rngs: nnx.Rngs):
         self.convolutions = nnx.List(
             [
-                nnx.Conv(
-                    before,
-                    outputs,
-                    (3, 3),
-                    use_bias=False,
-                    dtype=style.dtype,
-                    kernel_init=identity_first,
-                    rngs=rngs,
-                )
+                conv(before, outputs, bias=False, dtype=style.dtype, kernel_init=identity_first, rngs=rngs)
                 for before in (inputs, outputs)
             ]
         )

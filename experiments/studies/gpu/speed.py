@@ -13,6 +13,7 @@ from experiments.bench import timing
 from experiments.config import Augmentation, Experiment, Model, Optimization
 from experiments.models.resnet import ResNet, basic_block
 from experiments.studies.gpu.pictures import CLASSES, SIZE
+from experiments.whole_run import needed_bytes
 
 # What is compared: without a second gradient, with the refits of OGC, with a second gradient.
 METHODS = ("cross_entropy", "ogc", "cross_entropy+saner")
@@ -65,8 +66,7 @@ def our_epoch(method: str, precision: Any, size: Size) -> Epoch:
         state = train.initial_state(parts, experiment)
     else:
         run_epoch = steps.jit_epoch_loop(parts, size.batch_size, 1).lower(state, *arguments).compile()
-        memory = run_epoch.memory_analysis()
-        needed = None if memory is None else memory.argument_size_in_bytes + memory.temp_size_in_bytes
+        needed = needed_bytes(run_epoch)
 
     def epoch():
         nonlocal state

@@ -1,5 +1,7 @@
 """Which runs there are, in which order, and that a shared program trains as `train` would."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -49,8 +51,7 @@ def test_a_shared_program_trains_as_the_method_alone():
     run = runs.Run("gce", "clean", 2, seed=3)
     found = runs.carry_out(run, family, program, statistics, inputs, pictures, shape)
 
-    asked = runs.experiment(2, shape)
-    asked = type(asked)(**{**asked.__dict__, "first_seed": 3})
+    asked = dataclasses.replace(runs.experiment(2, shape), first_seed=3)
     parts = train.assemble("generalized_cross_entropy", asked, (32, 32, 3), 10, 24)
     state = train.fit_network(parts, train.initial_state(parts, asked), images, inputs)
     keys = train.seed_keys(asked)
