@@ -10,6 +10,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from experiments import loss_page
+
 # What pymdownx.arithmatex makes of $...$ and $$...$$.
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
@@ -31,6 +33,11 @@ def on_files(files: Files, config: MkDocsConfig, **_) -> Files:
     for picture in CLAIMS.glob("*.png"):
         files.append(File.generated(config, f"results/{picture.name}", abs_src_path=str(picture)))
     return files
+
+
+def on_page_markdown(markdown: str, **_) -> str:
+    """The Markdown of a page, with the table of all losses in place of its mark."""
+    return markdown.replace("<!-- losses -->", loss_page.table())
 
 
 def on_page_content(content: str, *, page: Page, **_) -> str:

@@ -168,11 +168,12 @@ def run(command: Command, console: Console) -> None:
             claims_report.run(names or claims_report.CLAIMS, output, console)
         case config.Losses(figure):
             from experiments import loss_page, plots
+            from experiments.methods import LOSSES
 
             config.check_figure(figure)
             loss_page.show(loss_page.entries(), console)
             if figure is not None:
-                plots.losses(loss_page.curves(loss_page.plain_losses()), figure)
+                plots.losses(loss_page.curves(LOSSES), figure)
         case config.Presets():
             from experiments.presets import page
 

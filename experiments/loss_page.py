@@ -1,5 +1,6 @@
 """What the library's losses are: made from their docstrings and signatures, so that it stays true."""
 
+import html
 import inspect
 import re
 from collections.abc import Callable
@@ -14,15 +15,20 @@ from rich.padding import Padding
 from rich.text import Text
 
 from experiments import docstrings
-from noisy_optax import losses, ogc
+from experiments.methods import LOSSES
+from noisy_optax import losses, memory, ogc
 from noisy_optax.robust_loss import Loss
 
 NUM_CLASSES = 10
-_MAKERS: tuple[Callable[..., Any], ...] = (
+# What makes a loss of another loss, of a schedule or for each example, and what is a part of a loss.
+_OTHERS: tuple[Callable[..., Any], ...] = (
+    losses.sparsity,
     losses.dal,
     losses.clip_slope,
     losses.with_logit_bias,
+    losses.with_logit_clip,
     ogc.ogc_loss,
+    memory.early_learning_regularization,
 )
 
 
@@ -38,13 +44,17 @@ class Entry(NamedTuple):
     """What there is to know of a loss.
 
     Attributes:
+      address: the full name, as the documentation links to it.
+      formula: LaTeX of the loss, or empty if it is too long for a table.
       values: which values it takes, as its docstring says.
       bounded: whether it stays bounded where p is 0; None if that depends on another loss.
       symmetric: whether it sums to the same over all labels, whatever the prediction; None likewise.
     """
 
     name: str
+    address: str
     what: str
+    formula: str
     parameters: tuple[Parameter, ...]
     values: str
     bounded: bool | None
@@ -52,39 +62,27 @@ class Entry(NamedTuple):
     paper: str
 
 
-def plain_losses() -> dict[str, Loss]:
-    """Every public function of logits and labels that is a loss, by name."""
-    public = {name: getattr(losses, name) for name in losses.__all__}
-    return {
-        name: function
-        for name, function in public.items()
-        if inspect.isfunction(function)
-        and tuple(inspect.signature(function).parameters)[:2] == ("logits", "labels")
-        and not name.startswith("label_")
-    }
-
-
 def entries() -> list[Entry]:
     """All losses by name, then the functions that make a loss of another one or of a schedule."""
-    found = [_entry(name, loss, *properties(loss)) for name, loss in plain_losses().items()]
-    return found + [_entry(maker.__name__, maker, None, None) for maker in _MAKERS]
+    return [_entry(loss, losses.properties(loss)) for loss in (*LOSSES.values(), *_OTHERS)]
 
 
-def properties(loss: Loss) -> tuple[bool, bool]:
-    """Whether a loss is bounded, and whether it is symmetric, at some examples.
-
-    Bounded: small where the prediction could hardly be more wrong. Symmetric: the losses of all labels sum
-    to the same number whatever the prediction.
-    """
-    wrong = np.zeros((2, NUM_CLASSES), np.float32)
-    wrong[:, 0] = -1e4
-    wrong[0, 1] = 1e4
-    several = 3 * np.random.default_rng(0).normal(size=(8, 1, NUM_CLASSES)).astype(np.float32)
-    logits = np.concatenate([wrong, np.broadcast_to(several, (8, NUM_CLASSES, NUM_CLASSES)).reshape(80, -1)])
-    labels = np.concatenate([np.zeros(2, np.int32), np.tile(np.arange(NUM_CLASSES, dtype=np.int32), 8)])
-    values = np.asarray(jax.jit(loss)(logits, labels))
-    totals = values[2:].reshape(8, NUM_CLASSES).sum(axis=1)
-    return bool(np.all(values[:2] < 1e3)), bool(np.ptp(totals) < 1e-4 * np.max(np.abs(totals)))
+def table() -> str:
+    """The losses of `LOSSES` as a table in Markdown, for the documentation."""
+    lines = ["| loss | formula | hyper-parameters | properties | source |", "| --- | --- | --- | --- | --- |"]
+    for loss in LOSSES.values():
+        entry = _entry(loss, losses.properties(loss))
+        properties = [name for name in ("bounded", "symmetric") if getattr(entry, name)]
+        parameters = "<br>".join(html.escape(_describe(parameter)) for parameter in entry.parameters)
+        cells = (
+            f"[`{entry.name}`][{entry.address}]",
+            f"${entry.formula}$" if entry.formula else entry.what,
+            parameters,
+            ", ".join(properties),
+            entry.paper,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def value_and_slope(loss: Loss, probability: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
@@ -109,8 +107,8 @@ def curves(plain: dict[str, Loss]) -> dict[str, tuple[NDArray, NDArray, NDArray]
 def show(listed: list[Entry], console: Console) -> None:
     """Prints the page."""
     console.print(
-        f"Bounded and symmetric are computed, for {NUM_CLASSES} classes and the defaults. p is the softmax "
-        "probability of the given label.\n"
+        "Bounded and symmetric are said of the default hyper-parameters. p is the softmax probability of the "
+        "given label.\n"
     )
     for entry in listed:
         flags = [
@@ -130,7 +128,7 @@ def _describe(parameter: Parameter) -> str:
     return f"{parameter.name}{default}: {parameter.meaning}"
 
 
-def _entry(name: str, function: Callable[..., Any], bounded: bool | None, symmetric: bool | None) -> Entry:
+def _entry(function: Callable[..., Any], known: losses.Properties | None) -> Entry:
     text = inspect.getdoc(function) or ""
     what, _, _ = text.partition("\n")
     parameters = tuple(
@@ -139,14 +137,24 @@ def _entry(name: str, function: Callable[..., Any], bounded: bool | None, symmet
     )
     values = re.split(r", float32|\. ", docstrings.one_line(docstrings.section(text, "Returns")))[0]
     return Entry(
-        name,
+        function.__name__,
+        ".".join([*function.__module__.split("._")[0].split("."), function.__name__]),
         what,
+        _formula(text),
         parameters,
         values,
-        bounded,
-        symmetric,
+        known and known.bounded,
+        known and known.symmetric,
         docstrings.one_line(docstrings.section(text, "References")),
     )
+
+
+def _formula(text: str) -> str:
+    """The right-hand side of the first formula of a docstring, if it fits into a table."""
+    found = re.search(r"\$\$\\ell(?:_\w+)?(?:\(.*?\))? = (.*?)(?:,\s*\\qquad.*?)?\$\$", text, re.DOTALL)
+    # A bar would end the cell of a table.
+    formula = docstrings.one_line(found[1]).replace(r"\|", r"\Vert ") if found else ""
+    return formula if len(formula) < 100 and "cases" not in formula else ""
 
 
 def _default(parameter: inspect.Parameter) -> str | None:

@@ -1,6 +1,6 @@
 """The methods by name: each is a robust loss with, possibly, a gradient transformation.
 
-To add one, list a loss in `METHODS` or write a function below and list that, in `METHODS` or
+Every loss of the library is a method. To add another one, write a function below and list it in `METHODS` or
 `TRANSFORMATIONS`: its keyword arguments become command-line flags with their defaults, its docstring
 becomes their help.
 """
@@ -235,31 +235,18 @@ def saner(
     return nox.saner(rho, scale)
 
 
+# Every loss of the library that can be trained with: the others state no properties.
+LOSSES: dict[str, Loss] = {
+    name: getattr(losses, name) for name in losses.__all__ if losses.properties(getattr(losses, name))
+}
+
 METHODS: tuple[Callable[..., Method], ...] = (
-    of_loss(losses.cross_entropy),
-    of_loss(losses.mean_absolute_error),
-    of_loss(losses.generalized_cross_entropy),
-    of_loss(losses.phuber_cross_entropy),
-    of_loss(losses.phuber_generalized_cross_entropy),
-    of_loss(losses.symmetric_cross_entropy),
+    *map(of_loss, LOSSES.values()),
     dal,
     mae_logit_bias,
     ogc,
     elr,
     recommended,
-    of_loss(losses.focal),
-    of_loss(losses.mean_squared_error),
-    of_loss(losses.taylor_cross_entropy),
-    of_loss(losses.jensen_shannon),
-    of_loss(losses.bi_tempered),
-    of_loss(losses.bounded_cross_entropy),
-    of_loss(losses.asymmetric_generalized_cross_entropy),
-    of_loss(losses.nce_rce),
-    of_loss(losses.nce_agce),
-    of_loss(losses.nce_nnce),
-    of_loss(losses.cross_entropy_with_sparse_regularization),
-    of_loss(losses.logit_clip_cross_entropy),
-    of_loss(losses.eps_softmax_cross_entropy),
 )
 
 # What `compare` trains unless told otherwise.

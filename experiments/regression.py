@@ -73,9 +73,7 @@ def methods() -> dict[str, optax.GradientTransformation]:
         return optax.chain(optax.stateless(lambda g, _: jax.tree.map(lambda x: x.mean(0), g)), transformation)
 
     def ogc(**options):
-        return nox.ogc.ogc(
-            statistic="gradient_norm", update_every=UPDATE_EVERY, queue_size=QUEUE_SIZE, **options
-        )
+        return nox.ogc.clip_by_gradient_norm(update_every=UPDATE_EVERY, queue_size=QUEUE_SIZE, **options)
 
     def per_example(norm):
         def clip(gradients, _):

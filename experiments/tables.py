@@ -389,7 +389,7 @@ where focal's slope is 0.
 {_section("modes", modes())}
 ## Regression with wrong targets
 
-The statistic `gradient_norm` on {regression_result["what"]}; mean and standard deviation over seeds
+`clip_by_gradient_norm` on {regression_result["what"]}; mean and standard deviation over seeds
 {regression_seeds[0]} to {regression_seeds[-1]} (`python -m experiments regression`). `ogc` has the published
 bound, 1 + 20 times the learning rate; `batch norm` limits the norm of a batch's mean gradient, `example
 norm` that of each example's.

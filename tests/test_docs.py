@@ -13,7 +13,6 @@ import pytest
 
 import noisy_optax
 from experiments.__main__ import Command, parse
-from experiments.loss_page import plain_losses
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
@@ -100,6 +99,5 @@ def test_ranges_are_shown_as_text():
     assert [text for text in described if text.startswith(">")] == []
 
 
-def test_every_loss_has_a_row():
-    pages = "".join(text for page, text in PAGES.items() if page.startswith("methods/"))
-    assert [name for name in plain_losses() if f"`{name}`" not in pages] == []
+def test_the_table_of_losses_has_its_place():
+    assert PAGES["methods/other_losses.md"].count("<!-- losses -->") == 1

@@ -5,10 +5,8 @@ import optax
 import pytest
 
 import noisy_optax as nox
-from noisy_optax._recommended import largest_norm
-from noisy_optax._recommended import relative_generalized_cross_entropy as relative
-
-UNCLIPPED = 1e6
+from noisy_optax.losses import max_logit_norm, with_logit_clip
+from noisy_optax.losses import relative_generalized_cross_entropy as relative
 
 
 def softmax(z):
@@ -24,7 +22,7 @@ def batch():
 
 @jax.jit
 def value_and_gradient(logits, labels, q):
-    return jax.value_and_grad(lambda z: jnp.sum(relative(z, labels, q=q, largest_norm=UNCLIPPED)))(logits)
+    return jax.value_and_grad(lambda z: jnp.sum(relative(z, labels, q=q)))(logits)
 
 
 @pytest.mark.parametrize("q", [0.0, 1e-6, 0.3, 1.0])
@@ -49,41 +47,17 @@ def test_an_undecided_model_learns_as_from_cross_entropy():
 
 def test_logits_are_clipped_so_that_no_class_is_certain():
     for classes in (2, 10, 1000):
-        limit = largest_norm(classes)
+        limit = max_logit_norm(classes)
         # The surest of its label that logits of that norm can be: they sum to 0.
         surest = np.where(np.arange(classes) == 0, classes - 1.0, -1.0) / np.sqrt(classes * (classes - 1.0))
         assert softmax(limit * surest)[0] == pytest.approx(0.88)
         label = jnp.array([0])
         inside, outside = (
-            relative(jnp.asarray([scale * limit * surest]), label, q=0.7, largest_norm=limit)
+            with_logit_clip(relative, limit)(jnp.asarray([scale * limit * surest]), label)
             for scale in (1.0, 50.0)
         )
         np.testing.assert_allclose(inside, outside, rtol=1e-5)
-    assert largest_norm(10) == pytest.approx(3.975, abs=1e-3)
-
-
-@pytest.mark.parametrize("q", [0.0, 0.6, 1.0])
-def test_contract_at_the_edges(q):
-    logits = jnp.array([[1e4, -1e4, 0.0], [0.0, -jnp.inf, 1.0], [jnp.nan, 0.0, 0.0], [0.0, 1.0, 2.0]])
-    labels = jnp.array([1, 0, 0, 3])
-
-    @jax.jit
-    def losses_and_gradients(z, where):
-        losses, pull_back = jax.vjp(lambda z: relative(z, labels, q=q, largest_norm=5.0, where=where), z)
-        return losses, pull_back(jnp.ones(4))[0]
-
-    losses, gradients = losses_and_gradients(logits, jnp.ones(4, bool))
-    for found in (losses, gradients):
-        assert jnp.all(jnp.isfinite(found[:2]))
-        assert jnp.all(jnp.isnan(found[2:]))
-    losses, gradients = losses_and_gradients(logits, jnp.array([True, True, False, False]))
-    assert jnp.array_equal(losses[2:], jnp.zeros(2))
-    assert jnp.array_equal(gradients[2:], jnp.zeros((2, 3)))
-
-
-def test_half_precision_is_computed_in_float32():
-    losses = relative(jnp.zeros((2, 3), jnp.bfloat16), jnp.zeros(2, jnp.int32), q=0.5, largest_norm=5.0)
-    assert losses.dtype == jnp.float32
+    assert max_logit_norm(10) == pytest.approx(3.975, abs=1e-3)
 
 
 def test_the_schedule_ends_where_the_training_ends():
@@ -115,3 +89,21 @@ def test_wrong_arguments_are_named():
     loss, _ = nox.recommended(10, 10)
     with pytest.raises(ValueError, match=r"logits \[..., 10\].*got shape \[4, 3\]"):
         loss.value(loss.init(), jnp.zeros((4, 3)), jnp.zeros(4, jnp.int32))
+
+
+def test_max_logit_norm_refuses_probabilities_that_cannot_be_limits():
+    with pytest.raises(ValueError, match="max_probability must be in"):
+        max_logit_norm(10, max_probability=0.1)
+
+
+def test_clipped_logits_reach_both_parts_of_a_robust_loss():
+    inner = nox.ogc.ogc_loss(learning_rate=0.1, update_every=1, queue_size=4)
+    robust = with_logit_clip(inner, 1.0)
+    logits, labels = jnp.array([[9.0, 0.0], [0.0, 5.0], [jnp.nan, 1.0], [0.3, 0.4]]), jnp.zeros(4, int)
+    norms = jnp.linalg.norm(logits, axis=-1, keepdims=True)
+    clipped = logits / jnp.maximum(norms, 1.0)
+    losses, state = robust.apply(robust.init(), logits, labels)
+    expected, expected_state = inner.apply(inner.init(), clipped, labels)
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
+    np.testing.assert_allclose(state.queue, expected_state.queue, rtol=1e-6)
+    np.testing.assert_array_equal(state.valid, [True, True, False, True])

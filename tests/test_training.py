@@ -353,7 +353,10 @@ def test_sharpness_of_another_kind():
     ("inside", "message"),
     [
         (lambda: nox.saner(), r"pass the transformation to training_step as sharpness=\.\.\."),
-        (lambda: nox.ogc.ogc(learning_rate=0.1), r"training_step, use the loss nox\.ogc\.ogc_loss"),
+        (
+            lambda: nox.ogc.clip_by_probability(learning_rate=0.1),
+            r"training_step, use the loss nox\.ogc\.ogc_loss",
+        ),
     ],
 )
 def test_what_asks_for_more_inside_a_chain_is_told_where_it_belongs(inside, message):

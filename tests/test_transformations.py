@@ -83,9 +83,11 @@ CASES = {
     "m_sharpness": Case(
         lambda: sharpness.m_sharpness(sharpness.vasso(0.3)), per_example_gradients, chunk_extras
     ),
-    "ogc": Case(lambda: ogc.ogc(**SMALL), per_example_gradients, probability_extras),
-    "ogc by norm": Case(
-        lambda: ogc.ogc(statistic="gradient_norm", **SMALL), per_example_gradients, no_extras
+    "clip_by_probability": Case(
+        lambda: ogc.clip_by_probability(**SMALL), per_example_gradients, probability_extras
+    ),
+    "clip_by_gradient_norm": Case(
+        lambda: ogc.clip_by_gradient_norm(**SMALL), per_example_gradients, no_extras
     ),
 }
 

@@ -19,8 +19,8 @@ def factories() -> dict[str, Callable[[], Any]]:
     gce = functools.partial(losses.generalized_cross_entropy, q=0.7)
     return {
         "ogc_loss": lambda: nox.ogc.ogc_loss(gce, learning_rate=rate),
-        "ogc": lambda: nox.ogc.ogc(learning_rate=rate),
-        "ogc by gradient norm": lambda: nox.ogc.ogc(learning_rate=0.1, statistic="gradient_norm"),
+        "clip_by_probability": lambda: nox.ogc.clip_by_probability(learning_rate=rate),
+        "clip_by_gradient_norm": lambda: nox.ogc.clip_by_gradient_norm(bound=1.1),
         "dal": lambda: losses.dal(100, 100),
         "scheduled": lambda: nox.scheduled(losses.focal, gamma=optax.linear_schedule(0.0, 2.0, 10)),
         "clip_slope": lambda: losses.clip_slope(gce, tau=2.0),

@@ -135,7 +135,7 @@ def memory() -> dict[str, Any]:
     """Temporary memory of a compiled step over per-example gradients, by chunk size."""
     network = models.build(config.Model(model="cnn", norm="group"), IMAGE_SHAPE, CLASSES)
     params, statistics = jax.eval_shape(network.init, jax.random.key(0))
-    transformation = nox.ogc.ogc(statistic="gradient_norm", bound=1.5)
+    transformation = nox.ogc.clip_by_gradient_norm(bound=1.5)
     state = jax.eval_shape(transformation.init, params)
 
     def example_losses(params, images, labels):

@@ -31,7 +31,9 @@ from noisy_optax.losses._logit_bias import (
 from noisy_optax.losses._logit_norm import (
     cross_entropy_with_sparse_regularization,
     logit_clip_cross_entropy,
+    max_logit_norm,
     sparsity,
+    with_logit_clip,
 )
 from noisy_optax.losses._normalized import (
     normalized_cross_entropy,
@@ -40,12 +42,15 @@ from noisy_optax.losses._normalized import (
     normalized_negative_focal,
 )
 from noisy_optax.losses._of_probability import of_probability
+from noisy_optax.losses._properties import Properties, properties
+from noisy_optax.losses._relative_generalized_cross_entropy import relative_generalized_cross_entropy
 from noisy_optax.losses._squared_error import mean_squared_error
 from noisy_optax.losses._taylor_cross_entropy import taylor_cross_entropy
 
 __all__ = [
     "BOUNDED_CROSS_ENTROPY_TARGET",
     "MEAN_ABSOLUTE_ERROR_TARGET",
+    "Properties",
     "asymmetric_exponential",
     "asymmetric_generalized_cross_entropy",
     "asymmetric_norm",
@@ -65,6 +70,7 @@ __all__ = [
     "label_log_probability",
     "logit_bias",
     "logit_clip_cross_entropy",
+    "max_logit_norm",
     "mean_absolute_error",
     "mean_squared_error",
     "nce_agce",
@@ -77,6 +83,8 @@ __all__ = [
     "of_probability",
     "phuber_cross_entropy",
     "phuber_generalized_cross_entropy",
+    "properties",
+    "relative_generalized_cross_entropy",
     "reverse_cross_entropy",
     "sparsity",
     "symmetric_cross_entropy",
@@ -84,4 +92,5 @@ __all__ = [
     "unhinged",
     "weighted_sum",
     "with_logit_bias",
+    "with_logit_clip",
 ]

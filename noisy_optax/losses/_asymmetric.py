@@ -6,8 +6,25 @@ from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+def asymmetric_generalized_cross_entropy_of_log_odds(
+    log_odds: Float[Array, "..."], *, a: ArrayLike, q: ArrayLike
+) -> Float[Array, "..."]:
+    """((a + 1)^q - (a + p)^q) / q."""
+    a, q = jnp.asarray(a, log_odds.dtype), jnp.asarray(q, log_odds.dtype)
+    p = jnp.exp(_label.log_probability(log_odds))
+    share = jnp.exp(_label.log_complement(log_odds)) / (a + 1)
+    # log((a + p) / (a + 1)), from whichever of 1 - p and a + p is small.
+    small = share < 0.5
+    log_ratio = jnp.where(
+        small, jnp.log1p(-jnp.where(small, share, jnp.zeros_like(share))), jnp.log((a + p) / (a + 1))
+    )
+    return -((a + 1) ** q) * _label.expm1(q * log_ratio) / q
+
+
+@stated(bounded=True, symmetric=False, of_log_odds=asymmetric_generalized_cross_entropy_of_log_odds)
 def asymmetric_generalized_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -49,18 +66,22 @@ def asymmetric_generalized_cross_entropy(
     """
     check_range("a", a, above=0.0)
     check_range("q", q, above=0.0)
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    a, q = jnp.asarray(a, log_odds.dtype), jnp.asarray(q, log_odds.dtype)
-    p = jnp.exp(_label.log_probability(log_odds))
-    share = jnp.exp(_label.log_complement(log_odds)) / (a + 1)
-    # log((a + p) / (a + 1)), from whichever of 1 - p and a + p is small.
-    small = share < 0.5
-    log_ratio = jnp.where(
-        small, jnp.log1p(-jnp.where(small, share, jnp.zeros_like(share))), jnp.log((a + p) / (a + 1))
+    return _label.of_label(
+        asymmetric_generalized_cross_entropy_of_log_odds, logits, labels, axis=axis, where=where, a=a, q=q
     )
-    return _label.finish(-((a + 1) ** q) * _label.expm1(q * log_ratio) / q, where)
 
 
+def asymmetric_unhinged_of_log_odds(
+    log_odds: Float[Array, "..."], *, a: ArrayLike, q: ArrayLike
+) -> Float[Array, "..."]:
+    """((a - p)^q - (a - 1)^q) / q as (a - p)^q times one minus the ratio, exact for small 1 - p."""
+    complement = jnp.exp(_label.log_complement(log_odds))
+    a, q = jnp.asarray(a, complement.dtype), jnp.asarray(q, complement.dtype)
+    log_ratio = -jnp.log1p(complement / (a - 1))
+    return -(((a - 1) + complement) ** q) * _label.expm1(q * log_ratio) / q
+
+
+@stated(bounded=True, symmetric=False, of_log_odds=asymmetric_unhinged_of_log_odds)
 def asymmetric_unhinged(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -102,10 +123,17 @@ def asymmetric_unhinged(
     """
     check_range("a", a, above=1.0)
     check_range("q", q, above=0.0)
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    return _label.finish(_unhinged_power(jnp.exp(_label.log_complement(log_odds)), a, q), where)
+    return _label.of_label(asymmetric_unhinged_of_log_odds, logits, labels, axis=axis, where=where, a=a, q=q)
 
 
+def asymmetric_exponential_of_log_odds(log_odds: Float[Array, "..."], *, a: ArrayLike) -> Float[Array, "..."]:
+    """e^(-p / a) - e^(-1 / a)."""
+    a = jnp.asarray(a, log_odds.dtype)
+    p, complement = jnp.exp(_label.log_probability(log_odds)), jnp.exp(_label.log_complement(log_odds))
+    return -jnp.exp(-p / a) * _label.expm1(-complement / a)
+
+
+@stated(bounded=True, symmetric=False, of_log_odds=asymmetric_exponential_of_log_odds)
 def asymmetric_exponential(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -144,12 +172,10 @@ def asymmetric_exponential(
     Array([0.239...], dtype=float32)
     """
     check_range("a", a, above=0.0)
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    a = jnp.asarray(a, log_odds.dtype)
-    p, complement = jnp.exp(_label.log_probability(log_odds)), jnp.exp(_label.log_complement(log_odds))
-    return _label.finish(-jnp.exp(-p / a) * _label.expm1(-complement / a), where)
+    return _label.of_label(asymmetric_exponential_of_log_odds, logits, labels, axis=axis, where=where, a=a)
 
 
+@stated(bounded=True, symmetric=False)
 def asymmetric_norm(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -193,13 +219,6 @@ def asymmetric_norm(
     check_range("a", a, above=1.0)
     check_range("q", q, above=0.0)
     against_others = _label.against_others(*_label.prepare(logits, labels, axis=axis, where=where))
-    at_label = _unhinged_power(jnp.exp(_label.log_complement(against_others.log_odds)), a, q)
+    at_label = asymmetric_unhinged_of_log_odds(against_others.log_odds, a=a, q=q)
     at_others = against_others.power_sum(q)
     return _label.finish(at_label + at_others / jnp.asarray(q, at_others.dtype), where)
-
-
-def _unhinged_power(complement: Float[Array, "..."], a: ArrayLike, q: ArrayLike) -> Float[Array, "..."]:
-    """((a - p)^q - (a - 1)^q) / q as (a - p)^q times one minus the ratio, exact for small 1 - p."""
-    a, q = jnp.asarray(a, complement.dtype), jnp.asarray(q, complement.dtype)
-    log_ratio = -jnp.log1p(complement / (a - 1))
-    return -(((a - 1) + complement) ** q) * _label.expm1(q * log_ratio) / q

@@ -7,8 +7,10 @@ from jaxtyping import Array, Bool, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+@stated(bounded=True, symmetric=False)
 def bi_tempered(
     logits: ArrayLike,
     labels: ArrayLike,

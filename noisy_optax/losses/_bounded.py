@@ -6,8 +6,24 @@ from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+def bounded_cross_entropy_of_log_odds(
+    log_odds: Float[Array, "..."], *, beta: ArrayLike
+) -> Float[Array, "..."]:
+    """-log(beta + (1 - beta) p)."""
+    beta = jnp.asarray(beta, log_odds.dtype)
+    likely = log_odds > 0
+    # 1 - p is what is exact where the label is likely, log p where it is not.
+    complement = jnp.exp(_label.log_complement(jnp.where(likely, log_odds, 0.0)))
+    near_one = jnp.log1p(-(1 - beta) * complement)
+    log_p = _label.log_probability(jnp.where(likely, 0.0, log_odds))
+    near_zero = jnp.logaddexp(jnp.log(beta), jnp.log1p(-beta) + log_p)
+    return -jnp.where(likely, near_one, near_zero)
+
+
+@stated(bounded=True, symmetric=False, of_log_odds=bounded_cross_entropy_of_log_odds)
 def bounded_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -49,12 +65,6 @@ def bounded_cross_entropy(
     Array([0.11, 2.3 ], dtype=float32)
     """
     check_range("beta", beta, at_least=0.0, below=1.0)
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    beta = jnp.asarray(beta, log_odds.dtype)
-    likely = log_odds > 0
-    # 1 - p is what is exact where the label is likely, log p where it is not.
-    complement = jnp.exp(_label.log_complement(jnp.where(likely, log_odds, 0.0)))
-    near_one = jnp.log1p(-(1 - beta) * complement)
-    log_p = _label.log_probability(jnp.where(likely, 0.0, log_odds))
-    near_zero = jnp.logaddexp(jnp.log(beta), jnp.log1p(-beta) + log_p)
-    return _label.finish(-jnp.where(likely, near_one, near_zero), where)
+    return _label.of_label(
+        bounded_cross_entropy_of_log_odds, logits, labels, axis=axis, where=where, beta=beta
+    )

@@ -8,7 +8,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range, is_concrete
-from noisy_optax.losses import _cross_entropy, _generalized_cross_entropy, _label, _of_probability
+from noisy_optax.losses import _label, _of_probability
+from noisy_optax.losses._cross_entropy import cross_entropy_of_log_odds
+from noisy_optax.losses._generalized_cross_entropy import generalized_cross_entropy_of_log_odds
+from noisy_optax.losses._properties import stated
 from noisy_optax.robust_loss import Loss
 
 
@@ -86,6 +89,13 @@ def clip_slope(base: Loss, *, tau: ArrayLike) -> Loss:
     return loss
 
 
+def phuber_cross_entropy_of_log_odds(log_odds: Float[Array, "..."], *, tau: ArrayLike) -> Float[Array, "..."]:
+    """-log p above 1 / tau, the tangent below."""
+    tau = jnp.asarray(tau, log_odds.dtype)
+    return tangent_below(cross_entropy_of_log_odds, log_odds, -jnp.log(tau - 1), tau)
+
+
+@stated(bounded=True, symmetric=False, of_log_odds=phuber_cross_entropy_of_log_odds)
 def phuber_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -120,12 +130,19 @@ def phuber_cross_entropy(
     Array([0.6931472, 2.3862944], dtype=float32)
     """
     check_range("tau", tau, above=1.0)
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    tau = jnp.asarray(tau, log_odds.dtype)
-    base = _of_probability.of_log_odds(_cross_entropy.cross_entropy)
-    return _label.finish(tangent_below(base, log_odds, -jnp.log(tau - 1), tau), where)
+    return _label.of_label(phuber_cross_entropy_of_log_odds, logits, labels, axis=axis, where=where, tau=tau)
 
 
+def phuber_generalized_cross_entropy_of_log_odds(
+    log_odds: Float[Array, "..."], *, q: ArrayLike, tau: ArrayLike
+) -> Float[Array, "..."]:
+    """(1 - p^q) / q above tau^(1 / (q - 1)), the tangent below."""
+    q, tau = jnp.asarray(q, log_odds.dtype), jnp.asarray(tau, log_odds.dtype)
+    base = functools.partial(generalized_cross_entropy_of_log_odds, q=q)
+    return tangent_below(base, log_odds, _label.log_odds_of(jnp.log(tau) / (q - 1)), tau)
+
+
+@stated(bounded=True, symmetric=False, of_log_odds=phuber_generalized_cross_entropy_of_log_odds)
 def phuber_generalized_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -166,9 +183,6 @@ def phuber_generalized_cross_entropy(
     """
     check_range("q", q, above=0.0, below=1.0)
     check_range("tau", tau, above=1.0)
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    q, tau = jnp.asarray(q, log_odds.dtype), jnp.asarray(tau, log_odds.dtype)
-
-    base = functools.partial(_generalized_cross_entropy.generalized_cross_entropy, q=q)
-    threshold = _label.log_odds_of(jnp.log(tau) / (q - 1))
-    return _label.finish(tangent_below(_of_probability.of_log_odds(base), log_odds, threshold, tau), where)
+    return _label.of_label(
+        phuber_generalized_cross_entropy_of_log_odds, logits, labels, axis=axis, where=where, q=q, tau=tau
+    )

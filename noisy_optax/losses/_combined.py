@@ -7,7 +7,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
-from noisy_optax.losses import _asymmetric, _cross_entropy, _linear, _normalized
+from noisy_optax.losses import _asymmetric, _label, _linear, _normalized
+from noisy_optax.losses._cross_entropy import cross_entropy_of_log_odds
+from noisy_optax.losses._properties import stated
 from noisy_optax.robust_loss import Loss
 
 
@@ -50,6 +52,16 @@ def weighted_sum(*terms: tuple[Loss, ArrayLike]) -> Loss:
     return loss
 
 
+def symmetric_cross_entropy_of_log_odds(
+    log_odds: Float[Array, "..."], *, alpha: ArrayLike, beta: ArrayLike, label_floor: ArrayLike
+) -> Float[Array, "..."]:
+    """alpha times cross-entropy plus beta times reverse cross-entropy."""
+    forward = cross_entropy_of_log_odds(log_odds)
+    reverse = _linear.reverse_cross_entropy_of_log_odds(log_odds, label_floor=label_floor)
+    return jnp.asarray(alpha, forward.dtype) * forward + jnp.asarray(beta, reverse.dtype) * reverse
+
+
+@stated(bounded=False, symmetric=False, of_log_odds=symmetric_cross_entropy_of_log_odds)
 def symmetric_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -90,11 +102,20 @@ def symmetric_cross_entropy(
     """
     check_range("alpha", alpha, at_least=0.0)
     check_range("beta", beta, at_least=0.0)
-    reverse = functools.partial(_linear.reverse_cross_entropy, label_floor=label_floor)
-    total = weighted_sum((_cross_entropy.cross_entropy, alpha), (reverse, beta))
-    return total(logits, labels, axis=axis, where=where)
+    check_range("label_floor", label_floor, above=0.0, below=1.0)
+    return _label.of_label(
+        symmetric_cross_entropy_of_log_odds,
+        logits,
+        labels,
+        axis=axis,
+        where=where,
+        alpha=alpha,
+        beta=beta,
+        label_floor=label_floor,
+    )
 
 
+@stated(bounded=True, symmetric=True)
 def nce_rce(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -142,6 +163,7 @@ def nce_rce(
     return total(logits, labels, axis=axis, where=where)
 
 
+@stated(bounded=True, symmetric=False)
 def nce_agce(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -189,6 +211,7 @@ def nce_agce(
     return total(logits, labels, axis=axis, where=where)
 
 
+@stated(bounded=True, symmetric=True)
 def nce_nnce(
     logits: ArrayLike,
     labels: ArrayLike,

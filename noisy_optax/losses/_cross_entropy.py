@@ -4,8 +4,15 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+def cross_entropy_of_log_odds(log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
+    """-log p."""
+    return -_label.log_probability(log_odds)
+
+
+@stated(bounded=False, symmetric=False, of_log_odds=cross_entropy_of_log_odds)
 def cross_entropy(
     logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
 ) -> Float[Array, "..."]:
@@ -32,5 +39,4 @@ def cross_entropy(
     >>> nox.losses.cross_entropy(jnp.array([[2.0, 0.0], [2.0, 0.0]]), jnp.array([0, 1])).round(3)
     Array([0.127, 2.127], dtype=float32)
     """
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    return _label.finish(-_label.log_probability(log_odds), where)
+    return _label.of_label(cross_entropy_of_log_odds, logits, labels, axis=axis, where=where)

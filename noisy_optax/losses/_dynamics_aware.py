@@ -9,9 +9,11 @@ from noisy_optax import schedules
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
 from noisy_optax.losses._generalized_cross_entropy import generalized_cross_entropy
+from noisy_optax.losses._properties import stated
 from noisy_optax.robust_loss import RobustLoss, scheduled
 
 
+@stated(bounded=True, symmetric=False)
 def dynamics_aware(
     logits: ArrayLike,
     labels: ArrayLike,

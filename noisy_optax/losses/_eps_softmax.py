@@ -1,4 +1,4 @@
-"""Cross-entropy of the eps-softmax, whose predictions are all but one-hot."""
+"""Cross-entropy of the eps-softmax, whose predictions are almost one-hot."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -6,8 +6,10 @@ from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+@stated(bounded=False, symmetric=False)
 def eps_softmax_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -21,7 +23,7 @@ def eps_softmax_cross_entropy(
     $$\ell = -\log \tilde p_y, \qquad \tilde p_k = \frac{p_k + m\,[k = \arg\max p]}{1 + m},
       \quad p = \mathrm{softmax}(z)$$
 
-    All but 0 where the label is the predicted class, at least $\log(1 + m)$ where it is not: large m acts
+    Almost 0 if the label is the predicted class, at least $\log(1 + m)$ if it is not: large m acts
     like fitting or ignoring an example. The paper adds a multiple of mean absolute error: `weighted_sum`.
     A label that shares the largest probability with other classes counts as the predicted one.
 

@@ -6,8 +6,18 @@ from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+def focal_of_log_odds(log_odds: Float[Array, "..."], *, gamma: ArrayLike) -> Float[Array, "..."]:
+    """-(1 - p)^gamma log p."""
+    # Where no other class has any probability the complement's logarithm is -inf, and 0 * -inf is NaN.
+    log_complement = jnp.maximum(_label.log_complement(log_odds), jnp.finfo(log_odds.dtype).min)
+    weight = jnp.exp(jnp.asarray(gamma, log_odds.dtype) * log_complement)
+    return -weight * _label.log_probability(log_odds)
+
+
+@stated(bounded=False, symmetric=False, of_log_odds=focal_of_log_odds)
 def focal(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -46,8 +56,4 @@ def focal(
     Array([0.044, 1.996], dtype=float32)
     """
     check_range("gamma", gamma, at_least=0.0)
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    # Where no other class has any probability the complement's logarithm is -inf, and 0 * -inf is NaN.
-    log_complement = jnp.maximum(_label.log_complement(log_odds), jnp.finfo(log_odds.dtype).min)
-    weight = jnp.exp(jnp.asarray(gamma, log_odds.dtype) * log_complement)
-    return _label.finish(-weight * _label.log_probability(log_odds), where)
+    return _label.of_label(focal_of_log_odds, logits, labels, axis=axis, where=where, gamma=gamma)

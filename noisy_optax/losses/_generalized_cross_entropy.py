@@ -6,8 +6,15 @@ from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+def mean_absolute_error_of_log_odds(log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
+    """1 - p."""
+    return jnp.exp(_label.log_complement(log_odds))
+
+
+@stated(bounded=True, symmetric=True, of_log_odds=mean_absolute_error_of_log_odds)
 def mean_absolute_error(
     logits: ArrayLike, labels: ArrayLike, *, axis: int = -1, where: ArrayLike | None = None
 ) -> Float[Array, "..."]:
@@ -40,10 +47,18 @@ def mean_absolute_error(
     >>> nox.losses.mean_absolute_error(jnp.array([[2.0, 0.0], [0.0, 0.0]]), jnp.array([0, 1])).round(3)
     Array([0.119, 0.5  ], dtype=float32)
     """
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    return _label.finish(jnp.exp(_label.log_complement(log_odds)), where)
+    return _label.of_label(mean_absolute_error_of_log_odds, logits, labels, axis=axis, where=where)
 
 
+def generalized_cross_entropy_of_log_odds(
+    log_odds: Float[Array, "..."], *, q: ArrayLike
+) -> Float[Array, "..."]:
+    """(1 - p^q) / q."""
+    q = jnp.asarray(q, log_odds.dtype)
+    return -_label.expm1(q * _label.log_probability(log_odds)) / q
+
+
+@stated(bounded=True, symmetric=False, of_log_odds=generalized_cross_entropy_of_log_odds)
 def generalized_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -80,6 +95,4 @@ def generalized_cross_entropy(
     Array([0.123, 1.309], dtype=float32)
     """
     check_range("q", q, above=0.0, at_most=1.0)
-    log_p = _label.log_probability(_label.label_log_odds(logits, labels, axis=axis, where=where))
-    q = jnp.asarray(q, log_p.dtype)
-    return _label.finish(-_label.expm1(q * log_p) / q, where)
+    return _label.of_label(generalized_cross_entropy_of_log_odds, logits, labels, axis=axis, where=where, q=q)

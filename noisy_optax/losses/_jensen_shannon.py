@@ -6,8 +6,29 @@ from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+def jensen_shannon_of_log_odds(log_odds: Float[Array, "..."], *, weight: ArrayLike) -> Float[Array, "..."]:
+    """The scaled divergence, which depends on p alone."""
+    w = jnp.asarray(weight, log_odds.dtype)
+    # p log p is 0 long before; -inf would make it NaN.
+    log_p = jnp.maximum(_label.log_probability(log_odds), -1e5)
+    p, complement = jnp.exp(log_p), jnp.exp(_label.log_complement(log_odds))
+    mixture = p + w * complement
+    # -m log m + (1 - w) p log p, the second time with log m = log p + log(1 + w (1 - p) / p): the first
+    # cancels for p far above w, the second overflows for p far below.
+    likely = p > w
+    ratio = w * complement / jnp.where(likely, p, jnp.ones_like(p))
+    entropies = jnp.where(
+        likely,
+        -w * log_p - mixture * jnp.log1p(ratio),
+        (1 - w) * p * log_p - mixture * jnp.log(jnp.where(likely, jnp.ones_like(mixture), mixture)),
+    )
+    return entropies / (-(1 - w) * jnp.log1p(-w)) + complement
+
+
+@stated(bounded=True, symmetric=False, of_log_odds=jensen_shannon_of_log_odds)
 def jensen_shannon(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -48,20 +69,4 @@ def jensen_shannon(
     Array([2.   , 0.623], dtype=float32)
     """
     check_range("weight", weight, above=0.0, below=1.0)
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    w = jnp.asarray(weight, log_odds.dtype)
-    # p log p is 0 long before; -inf would make it NaN.
-    log_p = jnp.maximum(_label.log_probability(log_odds), -1e5)
-    p, complement = jnp.exp(log_p), jnp.exp(_label.log_complement(log_odds))
-    mixture = p + w * complement
-    # -m log m + (1 - w) p log p, the second time with log m = log p + log(1 + w (1 - p) / p): the first
-    # cancels for p far above w, the second overflows for p far below.
-    likely = p > w
-    ratio = w * complement / jnp.where(likely, p, jnp.ones_like(p))
-    entropies = jnp.where(
-        likely,
-        -w * log_p - mixture * jnp.log1p(ratio),
-        (1 - w) * p * log_p - mixture * jnp.log(jnp.where(likely, jnp.ones_like(mixture), mixture)),
-    )
-    scale = -(1 - w) * jnp.log1p(-w)
-    return _label.finish(entropies / scale + complement, where)
+    return _label.of_label(jensen_shannon_of_log_odds, logits, labels, axis=axis, where=where, weight=weight)

@@ -1,5 +1,6 @@
 """What every loss reads from logits and labels: checked, masked, in float32 or wider, in log space."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -105,6 +106,19 @@ def label_log_odds(
     Array(30., dtype=float32)
     """
     return log_odds(*prepare(logits, labels, axis=axis, where=where))
+
+
+def of_label(
+    function: Callable[..., Float[Array, "..."]],
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int,
+    where: ArrayLike | None,
+    **hyperparameters: ArrayLike,
+) -> Float[Array, "..."]:
+    """The loss that is `function(log_odds, **hyperparameters)` of the given label's log-odds."""
+    return finish(function(label_log_odds(logits, labels, axis=axis, where=where), **hyperparameters), where)
 
 
 def log_odds(z: Float[Array, "... classes"], marked: Bool[Array, "... classes"]) -> Float[Array, "..."]:

@@ -5,9 +5,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
-from noisy_optax.losses import _generalized_cross_entropy
+from noisy_optax.losses import _label
+from noisy_optax.losses._generalized_cross_entropy import mean_absolute_error_of_log_odds
+from noisy_optax.losses._properties import stated
 
 
+@stated(bounded=True, symmetric=True, of_log_odds=mean_absolute_error_of_log_odds)
 def unhinged(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -42,9 +45,17 @@ def unhinged(
     >>> nox.losses.unhinged(jnp.array([[2.0, 0.0], [0.0, 0.0]]), jnp.array([0, 1])).round(3)
     Array([0.119, 0.5  ], dtype=float32)
     """
-    return _generalized_cross_entropy.mean_absolute_error(logits, labels, axis=axis, where=where)
+    return _label.of_label(mean_absolute_error_of_log_odds, logits, labels, axis=axis, where=where)
 
 
+def reverse_cross_entropy_of_log_odds(
+    log_odds: Float[Array, "..."], *, label_floor: ArrayLike
+) -> Float[Array, "..."]:
+    """-log(label_floor) (1 - p)."""
+    return -jnp.log(jnp.asarray(label_floor, log_odds.dtype)) * mean_absolute_error_of_log_odds(log_odds)
+
+
+@stated(bounded=True, symmetric=True, of_log_odds=reverse_cross_entropy_of_log_odds)
 def reverse_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -83,5 +94,6 @@ def reverse_cross_entropy(
     Array([4.605], dtype=float32)
     """
     check_range("label_floor", label_floor, above=0.0, below=1.0)
-    losses = _generalized_cross_entropy.mean_absolute_error(logits, labels, axis=axis, where=where)
-    return -jnp.log(jnp.asarray(label_floor, losses.dtype)) * losses
+    return _label.of_label(
+        reverse_cross_entropy_of_log_odds, logits, labels, axis=axis, where=where, label_floor=label_floor
+    )

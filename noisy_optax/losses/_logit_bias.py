@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
+from noisy_optax.losses._transformed_logits import with_transformed_logits
 from noisy_optax.robust_loss import Loss, RobustLoss
 
 MEAN_ABSOLUTE_ERROR_TARGET = 0.146
@@ -58,27 +59,11 @@ def with_logit_bias(loss: Loss | RobustLoss, epsilon: ArrayLike) -> Loss | Robus
     if jnp.ndim(epsilon) != 0:
         raise ValueError(f"epsilon must be a scalar, got shape {jnp.shape(epsilon)}")
 
-    def biased(logits, labels, axis=-1, where=None):
+    def with_logit_bias(logits, labels, *, axis=-1, where=None):
         z, is_label = _label.prepare(logits, labels, axis=axis, where=where)
         return z + jnp.where(is_label, jnp.asarray(epsilon, z.dtype), jnp.zeros_like(z))
 
-    if isinstance(loss, RobustLoss):
-
-        def update_fn(state, logits, labels, *, where=None, indices=None):
-            z = biased(logits, labels, where=where)
-            return loss.update(state, z, labels, where=where, indices=indices)
-
-        def value_fn(state, logits, labels, *, where=None, indices=None):
-            z = biased(logits, labels, where=where)
-            return loss.value(state, z, labels, where=where, indices=indices)
-
-        return RobustLoss(loss.init, update_fn, value_fn)
-
-    def loss_fn(logits, labels, *, axis=-1, where=None):
-        return loss(biased(logits, labels, axis, where), labels, where=where)
-
-    loss_fn.__name__ = f"with_logit_bias({getattr(loss, '__name__', repr(loss))})"
-    return loss_fn
+    return with_transformed_logits(loss, with_logit_bias)
 
 
 def logit_bias(num_classes: int, *, target_probability: float = MEAN_ABSOLUTE_ERROR_TARGET) -> float:

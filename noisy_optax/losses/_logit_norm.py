@@ -1,12 +1,18 @@
 """Losses that change the length of the vector of logits, and the sparse regularisation used with them."""
 
+import math
+from typing import overload
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
-from noisy_optax.losses import _label
+from noisy_optax.losses import _cross_entropy, _label
+from noisy_optax.losses._properties import stated
+from noisy_optax.losses._transformed_logits import with_transformed_logits
+from noisy_optax.robust_loss import Loss, RobustLoss
 
 
 def sparsity(
@@ -51,6 +57,7 @@ def sparsity(
     return _label.finish(_power_sum(_label.against_others(z, is_label), q), where)
 
 
+@stated(bounded=True, symmetric=False)
 def cross_entropy_with_sparse_regularization(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -108,26 +115,95 @@ def cross_entropy_with_sparse_regularization(
     return _label.finish(cross_entropy + penalty + undefined, where)
 
 
+@overload
+def with_logit_clip(loss: Loss, max_norm: ArrayLike) -> Loss: ...
+@overload
+def with_logit_clip(loss: RobustLoss, max_norm: ArrayLike) -> RobustLoss: ...
+
+
+def with_logit_clip(loss: Loss | RobustLoss, max_norm: ArrayLike) -> Loss | RobustLoss:
+    r"""Clips the norm of the logits before the loss sees them.
+
+    $$\ell_b(z, y) = \ell\big(z \min(1, b / \|z\|_2), y\big)$$
+
+    It keeps the model from becoming certain, which bounds every loss that is finite for finite logits. The
+    norm is over logits that are not `-inf`; the result changes when a constant is added to all logits.
+    (Published code rescales to a second parameter, so that its loss jumps where the clipping starts.)
+
+    Args:
+      loss: plain or a `RobustLoss`, which sees the clipped logits in `update` and in `value`.
+      max_norm: b > 0; `max_logit_norm` finds it from the largest probability that is allowed.
+
+    Returns:
+      Of the kind that was given.
+
+    Raises:
+      ValueError: max_norm is out of range.
+
+    References:
+      Wei, Zhuang, Xie, Feng, Niu, An, Li, Mitigating Memorization of Noisy Labels by Clipping the Model
+      Prediction, ICML 2023, arXiv 2212.04055.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> loss = nox.losses.with_logit_clip(nox.losses.mean_absolute_error, max_norm=1.0)
+    >>> loss(jnp.array([[3.0, 4.0], [0.6, 0.8]]), jnp.array([0, 0])).round(3)
+    Array([0.55, 0.55], dtype=float32)
+    """
+    check_range("max_norm", max_norm, above=0.0)
+
+    def with_logit_clip(logits, labels, *, axis=-1, where=None):
+        z, _, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
+        return _clip_norm(z, max_norm) + undefined[..., None]
+
+    return with_transformed_logits(loss, with_logit_clip)
+
+
+def max_logit_norm(num_classes: int, *, max_probability: float = 0.88) -> float:
+    r"""The norm of the logits at which no class can have more than a given probability.
+
+    $$b = \Big(\log\frac{a}{1 - a} + \log(C - 1)\Big) \sqrt{\frac{C - 1}{C}}$$
+
+    The most probable class reaches a if all others have the same logit and the logits sum to 0.
+
+    Args:
+      num_classes: C, at least 2.
+      max_probability: a, in (1/C, 1).
+
+    Returns:
+      b > 0, about 4 for ten classes and a probability of 0.88.
+
+    Raises:
+      ValueError: an argument is out of range.
+
+    >>> import noisy_optax as nox
+    >>> round(nox.losses.max_logit_norm(10), 3)
+    3.975
+    """
+    check_range("num_classes", num_classes, at_least=2)
+    check_range("max_probability", max_probability, above=1 / num_classes, below=1.0)
+    log_odds = math.log(max_probability) - math.log1p(-max_probability)
+    return (log_odds + math.log(num_classes - 1)) * math.sqrt((num_classes - 1) / num_classes)
+
+
+@stated(bounded=True, symmetric=False)
 def logit_clip_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
-    tau: ArrayLike = 1.0,
+    max_norm: ArrayLike = 1.0,
     axis: int = -1,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    r"""Cross-entropy of logits whose norm is clipped to tau.
+    r"""Cross-entropy of logits whose norm is clipped, as `with_logit_clip` does it.
 
-    $$\ell = -\log \mathrm{softmax}\big(z \min(1, \tau / \|z\|_2)\big)_y$$
+    $$\ell = -\log \mathrm{softmax}\big(z \min(1, b / \|z\|_2)\big)_y$$
 
-    Bounded, by $\log(1 + (C - 1)\,e^{\tau \sqrt{C / (C - 1)}})$, and bounded away from 0. The norm is over
-    logits that are not `-inf`; the loss changes when a constant is added to all logits. (Published code
-    rescales to a second parameter, so that its loss jumps where the clipping starts.)
+    Bounded, by $\log(1 + (C - 1)\,e^{b \sqrt{C / (C - 1)}})$, and bounded away from 0.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
       labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
-      tau: > 0, the largest norm.
+      max_norm: b > 0, the largest norm; the paper's tau.
       axis: the class axis of `logits`.
       where: boolean, `[...]`; examples that are False give 0 with zero gradient.
 
@@ -136,7 +212,7 @@ def logit_clip_cross_entropy(
 
     Raises:
       TypeError: labels are not integers, or logits not floating.
-      ValueError: shapes do not match, or tau is out of range.
+      ValueError: shapes do not match, or max_norm is out of range.
 
     References:
       Wei, Zhuang, Xie, Feng, Niu, An, Li, Mitigating Memorization of Noisy Labels by Clipping the Model
@@ -144,16 +220,14 @@ def logit_clip_cross_entropy(
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> logits, labels = jnp.array([[3.0, 4.0], [0.6, 0.8]]), jnp.array([0, 0])
-    >>> nox.losses.logit_clip_cross_entropy(logits, labels, tau=1.0).round(3)
+    >>> nox.losses.logit_clip_cross_entropy(logits, labels, max_norm=1.0).round(3)
     Array([0.798..., 0.798...], dtype=float32)
     """
-    check_range("tau", tau, above=0.0)
-    z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    z = clip_norm(z, tau)
-    return _label.finish(-_label.log_probability(_label.log_odds(z, is_label)) + undefined, where)
+    clipped = with_logit_clip(_cross_entropy.cross_entropy, max_norm)
+    return clipped(logits, labels, axis=axis, where=where)
 
 
-def clip_norm(z: Float[Array, "... classes"], limit: ArrayLike) -> Float[Array, "... classes"]:
+def _clip_norm(z: Float[Array, "... classes"], limit: ArrayLike) -> Float[Array, "... classes"]:
     """Logits scaled down to a norm of at most `limit`."""
     limit, squared_norm = jnp.asarray(limit, z.dtype), _squared_norm(z)
     clipped = squared_norm > limit**2

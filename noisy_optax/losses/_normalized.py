@@ -6,8 +6,10 @@ from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+@stated(bounded=True, symmetric=True)
 def normalized_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -51,6 +53,7 @@ def normalized_cross_entropy(
     return _label.finish(_share(-_label.log_probability(log_odds), others), where)
 
 
+@stated(bounded=True, symmetric=True)
 def normalized_focal(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -97,6 +100,7 @@ def normalized_focal(
     return _label.finish(_share(of_label, _label.over_others(of_others, is_label)), where)
 
 
+@stated(bounded=True, symmetric=True)
 def normalized_negative_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -146,6 +150,7 @@ def normalized_negative_cross_entropy(
     return _label.finish(_share_of_others(of_label, jnp.sum(of_others, axis=-1)), where)
 
 
+@stated(bounded=True, symmetric=True)
 def normalized_negative_focal(
     logits: ArrayLike,
     labels: ArrayLike,

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from noisy_optax.losses import _label
+from noisy_optax.losses import _label, _properties
 from noisy_optax.robust_loss import Loss
 
 # A base has to be decreasing and convex for p in [PROBABILITY_MIN, 1 - PROBABILITY_MIN].
@@ -45,7 +45,15 @@ def of_probability(function: Callable[[Array], Array]) -> Loss:
 
 
 def of_log_odds(base: Loss) -> Callable[[Float[Array, "..."]], Float[Array, "..."]]:
-    """`base` as a function of the label's log-odds, through the two-class problem that has them."""
+    """`base` as a function of the label's log-odds.
+
+    Most losses of the library are written so. A loss that is not is asked about the two-class problem with
+    these log-odds.
+    """
+    loss, own = _with_hyperparameters(base)
+    known = _properties.properties(loss)
+    if known is not None and known.of_log_odds is not None:
+        return functools.partial(known.of_log_odds, **_properties.defaults(loss) | own)
 
     def function(log_odds):
         # Split by sign so that neither logit is +inf when the log-odds are infinite.
@@ -53,6 +61,15 @@ def of_log_odds(base: Loss) -> Callable[[Float[Array, "..."]], Float[Array, "...
         return base(logits, jnp.zeros(log_odds.shape, jnp.int32))
 
     return function
+
+
+def _with_hyperparameters(base: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """A loss and the hyper-parameters that a `functools.partial` sets."""
+    if isinstance(base, functools.partial):
+        return base.func, base.keywords
+    if isinstance(base, _Bound):
+        return base.function, dict(base.keywords)
+    return base, {}
 
 
 def slope(base: Loss, log_odds: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -5,8 +5,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+@stated(bounded=True, symmetric=False)
 def mean_squared_error(
     logits: ArrayLike,
     labels: ArrayLike,

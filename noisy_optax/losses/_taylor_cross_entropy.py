@@ -7,8 +7,19 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax.losses import _label
+from noisy_optax.losses._properties import stated
 
 
+def taylor_cross_entropy_of_log_odds(log_odds: Float[Array, "..."], *, order: int) -> Float[Array, "..."]:
+    """The sum of (1 - p)^i / i for i up to the order."""
+    complement = jnp.exp(_label.log_complement(log_odds))
+    losses = jnp.full_like(complement, 1 / order)
+    for i in range(order - 1, 0, -1):
+        losses = complement * losses + 1 / i
+    return complement * losses
+
+
+@stated(bounded=True, symmetric=False, of_log_odds=taylor_cross_entropy_of_log_odds)
 def taylor_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -48,9 +59,6 @@ def taylor_cross_entropy(
     order = operator.index(order)
     if order < 1:
         raise ValueError(f"order must be at least 1, got {order}")
-    log_odds = _label.label_log_odds(logits, labels, axis=axis, where=where)
-    complement = jnp.exp(_label.log_complement(log_odds))
-    losses = jnp.full_like(complement, 1 / order)
-    for i in range(order - 1, 0, -1):
-        losses = complement * losses + 1 / i
-    return _label.finish(complement * losses, where)
+    return _label.of_label(
+        taylor_cross_entropy_of_log_odds, logits, labels, axis=axis, where=where, order=order
+    )

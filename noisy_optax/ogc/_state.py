@@ -45,7 +45,7 @@ class OGCState(NamedTuple):
 
 
 class GradientNormState(NamedTuple):
-    """State of `ogc` with `statistic="gradient_norm"`; see `replica_axes` too.
+    """State of `clip_by_gradient_norm`; see `replica_axes` too.
 
     Attributes:
       count: int32 scalar, how many times `update` was called.
@@ -55,8 +55,8 @@ class GradientNormState(NamedTuple):
       bound: floating scalar, the bound on the gradient ratio in force for the latest step.
       mixture: of square roots of norms, fitted to the queue's at the latest refit; before the first one two
         equal normals.
-      tau: floating scalar, the largest norm that is left to an example's gradient; changes at a refit, the
-        largest finite number before the first one.
+      max_norm: floating scalar, the largest norm that is left to an example's gradient; changes at a refit,
+        the largest finite number before the first one.
     """
 
     count: Int[Array, ""]  # type: ignore[assignment]
@@ -65,7 +65,7 @@ class GradientNormState(NamedTuple):
     valid: Bool[Array, "queue"]
     bound: Float[Array, ""]
     mixture: Mixture
-    tau: Float[Array, ""]
+    max_norm: Float[Array, ""]
 
 
 _UNFITTED = ("count", "filled", "queue", "valid", "bound")

@@ -1,4 +1,5 @@
 import inspect
+import re
 
 import matplotlib.image
 import numpy as np
@@ -6,21 +7,11 @@ import pytest
 from rich.console import Console
 
 from experiments import loss_page, plots
+from experiments.methods import LOSSES
 from noisy_optax import losses
 
-# Those whose values grow without limit, and those that sum to the same over all labels, as their docs say.
-UNBOUNDED = {"cross_entropy", "eps_softmax_cross_entropy", "focal", "symmetric_cross_entropy"}
-SYMMETRIC = {
-    "mean_absolute_error",
-    "nce_nnce",
-    "nce_rce",
-    "normalized_cross_entropy",
-    "normalized_focal",
-    "normalized_negative_cross_entropy",
-    "normalized_negative_focal",
-    "reverse_cross_entropy",
-    "unhinged",
-}
+# What is the library's own, or everybody's.
+WITHOUT_PAPER = {"cross_entropy", "relative_generalized_cross_entropy"}
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +21,26 @@ def entries():
 
 def test_every_loss_is_there_with_everything_known_of_it(entries):
     public = {name for name in losses.__all__ if inspect.isfunction(getattr(losses, name))}
-    not_losses = {"label_log_odds", "label_log_probability", "logit_bias", "of_probability", "scheduled"}
-    assert public - not_losses - {"stateless", "weighted_sum"} | {"ogc_loss"} == set(entries)
+    not_losses = {"label_log_odds", "label_log_probability", "logit_bias", "max_logit_norm", "of_probability"}
+    elsewhere = {"ogc_loss", "early_learning_regularization"}
+    assert public - not_losses - {"properties", "weighted_sum"} | elsewhere == set(entries)
     for entry in entries.values():
         assert entry.what.endswith(".")
         assert all(parameter.meaning for parameter in entry.parameters)
         assert entry.values
-        assert bool(entry.paper) == (entry.name != "cross_entropy"), entry.name
+        assert bool(entry.paper) == (entry.name not in WITHOUT_PAPER), entry.name
 
 
-def test_properties_are_those_that_the_docs_promise(entries):
-    plain = [entry for entry in entries.values() if entry.bounded is not None]
-    assert {entry.name for entry in plain if not entry.bounded} == UNBOUNDED
-    assert {entry.name for entry in plain if entry.symmetric} == SYMMETRIC
+def test_table_for_the_documentation():
+    rows = {row.split("`")[1]: row for row in loss_page.table().splitlines()[2:]}
+    assert set(rows) == set(LOSSES)
+    assert all(len(re.findall(r" \| ", row)) == 4 for row in rows.values())
+    assert "[noisy_optax.losses.focal]" in rows["focal"]
+    assert (
+        "| $\\frac{1 - p^q}{q}$ | q = 0.7: in (0, 1]; 0.7 in the paper. | bounded | Zhang, Sabuncu"
+        in rows["generalized_cross_entropy"]
+    )
+    assert "| $1 - p$ |  | bounded, symmetric |" in rows["unhinged"]
 
 
 def test_slope_is_the_derivative_in_p():

@@ -97,6 +97,22 @@ class Biased(NamedTuple):
         return self.evaluate(logits, labels)[0]
 
 
+class Relative(NamedTuple):
+    """(1 - p^q) / (q P^q) with P, the largest probability, held constant for the gradient."""
+
+    q: float
+
+    def evaluate(self, logits, labels):
+        value, gradient = gce(self.q).evaluate(logits, labels)
+        classes = np.arange(np.shape(logits)[1])
+        top = np.max([log_probability(logits, np.full(len(logits), k))[0] for k in classes], axis=0)
+        scale = np.exp(-self.q * top)
+        return value * scale, gradient * scale[:, None]
+
+    def values(self, logits, labels):
+        return self.evaluate(logits, labels)[0]
+
+
 class DynamicsAware(NamedTuple):
     """(1 - p^q) / q, and the entropy times bootstrap_weight / (q log C)."""
 

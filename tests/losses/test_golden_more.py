@@ -347,7 +347,7 @@ def logit_clip_entry(tau, delta, ours=losses.logit_clip_cross_entropy):
     return Published(
         f"ogc.lc_ce_tau{tau}_delta{delta}",
         ours,
-        {"tau": tau} if tau == delta else {"tau": tau, "delta": delta},
+        {"max_norm": tau} if tau == delta else {"tau": tau, "delta": delta},
         published_logit_clip(tau, delta),
         exact.logit_clip(tau) if tau == delta else clip_to_another_length(tau, delta),
         (np.inf, np.inf),
@@ -366,7 +366,7 @@ def clip_to_another_length(tau, delta):
 def clip_with_a_jump(logits, labels, *, tau, delta):
     """The published loss, from ours: which has one length only."""
     beyond = jnp.sum(logits**2, axis=-1) > tau**2
-    clipped = losses.logit_clip_cross_entropy(logits, labels, tau=delta)
+    clipped = losses.logit_clip_cross_entropy(logits, labels, max_norm=delta)
     return jnp.where(beyond, clipped, losses.cross_entropy(logits, labels))
 
 

@@ -72,7 +72,7 @@ RANGES += [
     (losses.cross_entropy_with_sparse_regularization, "weight", *AT_LEAST_0),
     (losses.cross_entropy_with_sparse_regularization, "temperature", *ABOVE_0),
     (losses.cross_entropy_with_sparse_regularization, "q", "(0.0, 1.0]", [0, 1.5, NAN]),
-    (losses.logit_clip_cross_entropy, "tau", *ABOVE_0),
+    (losses.logit_clip_cross_entropy, "max_norm", *ABOVE_0),
     (losses.eps_softmax_cross_entropy, "m", *AT_LEAST_0),
     (losses.bi_tempered, "t1", "[0.0, 1.0]", [-0.1, 1.1, NAN]),
     (losses.bi_tempered, "t2", "[1.0, inf)", [0.9, NAN, INF]),
@@ -214,7 +214,7 @@ ONE = formulas.OfLogits(lambda z, y: np.ones(len(z), complex))
         (losses.normalized_focal, {"gamma": 0.0}, formulas.NCE),
         (losses.normalized_negative_focal, {"gamma": 0.0}, formulas.nnce()),
         (losses.sparsity, {"q": 1.0}, ONE),
-        (losses.logit_clip_cross_entropy, {"tau": 1e6}, formulas.CROSS_ENTROPY),
+        (losses.logit_clip_cross_entropy, {"max_norm": 1e6}, formulas.CROSS_ENTROPY),
         (losses.eps_softmax_cross_entropy, {"m": 0.0}, formulas.CROSS_ENTROPY),
         (losses.bi_tempered, {"t1": 1.0, "t2": 1.0}, formulas.CROSS_ENTROPY),
         (losses.bi_tempered, {"t1": 1 - 1e-7, "t2": 1 + 1e-7}, formulas.CROSS_ENTROPY),
@@ -292,7 +292,7 @@ def test_order_of_the_taylor_series_is_a_positive_integer(order, error):
 def test_clipped_logits_stay_below_the_bound_that_the_docstring_gives():
     # The worst logits: all of the norm against the label.
     worst = np.array([-4, 1, 1, 1, 1], np.float32) * np.array([[1e4], [1.0], [0.01]], np.float32)
-    value = losses.logit_clip_cross_entropy(worst, np.zeros(3, np.int32), tau=3.0)
+    value = losses.logit_clip_cross_entropy(worst, np.zeros(3, np.int32), max_norm=3.0)
     bound = np.log(1 + 4 * np.exp(3 * np.sqrt(5 / 4)))
     np.testing.assert_allclose(value[:2], bound, rtol=1e-6)
     assert value[2] < bound

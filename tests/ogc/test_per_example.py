@@ -14,7 +14,7 @@ from optax.experimental import _aggregating as aggregating
 import noisy_optax as nox
 from noisy_optax import losses, ogc
 from noisy_optax.losses import _of_probability
-from noisy_optax.ogc import _per_example, _threshold
+from noisy_optax.ogc import _clip_by_gradient_norm, _threshold
 
 BASES = {
     "cross_entropy": losses.cross_entropy,
@@ -81,7 +81,7 @@ def train_by_loss(base, params, apply, optimizer):
 
 
 def train_by_example(base, params, apply, optimizer, *, chunk_size=None, bounded=False):
-    chain = optax.chain(ogc.ogc(base, **OPTIONS), optimizer)
+    chain = optax.chain(ogc.clip_by_probability(base, **OPTIONS), optimizer)
 
     def example_losses(params, x, y):
         logits = apply(params, x)
@@ -137,7 +137,7 @@ def test_both_forms_give_the_same_updates(model, base):
 def test_both_forms_give_the_same_updates_before_a_second_gradient():
     params, apply = functional(GroupNormCNN)
     base, robust = losses.cross_entropy, ogc.ogc_loss(**OPTIONS)
-    first = ogc.ogc(**OPTIONS)
+    first = ogc.clip_by_probability(**OPTIONS)
     optimizer = optax.chain(nox.saner(rho=0.2, group_b_scale=0.3), optax.sgd(0.1, momentum=0.9))
     chain = optax.chain(first, optimizer)
     both = nox.per_example_gradients(
@@ -238,7 +238,7 @@ def test_norms_have_no_unit(unit):
     transformation = by_norm()
     _, state = transformation.update(of_norms(norms), transformation.init(None))
     _, scaled = transformation.update(of_norms(unit * norms), transformation.init(None))
-    np.testing.assert_allclose(scaled.tau, unit * state.tau, rtol=1e-3)
+    np.testing.assert_allclose(scaled.max_norm, unit * state.max_norm, rtol=1e-3)
     np.testing.assert_allclose(scaled.mixture.means, np.sqrt(unit) * state.mixture.means, rtol=1e-3)
 
 
@@ -249,7 +249,7 @@ def of_norms(norms):
 
 
 def by_norm(**options):
-    return ogc.ogc(statistic="gradient_norm", bound=1.5, **{"update_every": 1, "queue_size": 20, **options})
+    return ogc.clip_by_gradient_norm(bound=1.5, **{"update_every": 1, "queue_size": 20, **options})
 
 
 def test_gradients_are_scaled_to_the_norm():
@@ -258,8 +258,8 @@ def test_gradients_are_scaled_to_the_norm():
     transformation = by_norm()
     mean, state = transformation.update(of_norms(norms), transformation.init(None))
     np.testing.assert_allclose(state.queue, np.log(norms), rtol=1e-4, atol=1e-5)
-    assert np.exp(0) < state.tau < np.exp(1)
-    clipped = np.minimum(norms, state.tau)
+    assert np.exp(0) < state.max_norm < np.exp(1)
+    clipped = np.minimum(norms, state.max_norm)
     np.testing.assert_allclose(mean["a"], [0.6 * clipped.mean(), 0], rtol=1e-5)
     np.testing.assert_allclose(mean["b"], 0.8 * clipped.mean(), rtol=1e-5)
     np.testing.assert_array_equal(
@@ -271,7 +271,7 @@ def test_nothing_is_scaled_before_the_first_refit():
     transformation = by_norm(queue_size=100)
     mean, state = transformation.update(of_norms([1.0, 1e3, 1e20]), transformation.init(None))
     np.testing.assert_allclose(mean["b"], 0.8 * np.mean([1.0, 1e3, 1e20]), rtol=1e-5)
-    assert np.isfinite(state.tau)
+    assert np.isfinite(state.max_norm)
 
 
 def test_zero_and_undefined_gradients_have_no_say():
@@ -284,16 +284,16 @@ def test_zero_and_undefined_gradients_have_no_say():
     assert np.isnan(mean["b"])
     where = np.arange(20) >= 3
     kept, masked_state = transformation.update(of_norms(norms), transformation.init(None), where=where)
-    np.testing.assert_allclose(kept["b"], 0.8 * np.minimum(norms[3:], state.tau).mean(), rtol=1e-5)
-    assert masked_state.tau == state.tau
+    np.testing.assert_allclose(kept["b"], 0.8 * np.minimum(norms[3:], state.max_norm).mean(), rtol=1e-5)
+    assert masked_state.max_norm == state.max_norm
 
 
 def test_norms_survive_squares_that_do_not():
     np.testing.assert_allclose(
-        _per_example.example_norms(of_norms([1e-30, 0, 1e30])), [1e-30, 0, 1e30], rtol=1e-5
+        _clip_by_gradient_norm.example_norms(of_norms([1e-30, 0, 1e30])), [1e-30, 0, 1e30], rtol=1e-5
     )
     half = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), of_norms([1e4, 3.0]))
-    assert _per_example.example_norms(half).dtype == jnp.float32
+    assert _clip_by_gradient_norm.example_norms(half).dtype == jnp.float32
 
 
 def test_norms_may_come_beside_the_gradient():
@@ -345,28 +345,27 @@ PARAMS = {"w": np.zeros((3, 2), np.float32), "b": np.zeros(2, np.float32)}
     ],
 )
 def test_refuses_missing_and_uneven_arguments(gradients, extra, message):
-    transformation = ogc.ogc(**OPTIONS)
+    transformation = ogc.clip_by_probability(**OPTIONS)
     with pytest.raises(ValueError, match=message):
         transformation.update(gradients, transformation.init(PARAMS), PARAMS, **extra)
 
 
 def test_refuses_bad_options():
     for options, message in [
-        ({"statistic": "norm"}, "statistic must be one of"),
         ({"mode": "fast"}, "mode must be one of"),
         ({"base": losses.of_probability(lambda p: p)}, "base must decrease"),
         ({"bound": None}, "either learning_rate or bound, got neither"),
         ({"queue_size": 0}, "queue_size must be in"),
     ]:
         with pytest.raises(ValueError, match=message):
-            ogc.ogc(**{**OPTIONS, **options}).init(None)
+            ogc.clip_by_probability(**{**OPTIONS, **options}).init(None)
     transformation = by_norm()
     with pytest.raises(ValueError, match=r"gradient_norms=\.\.\.\), shape \[B\]"):
         transformation.update(None, transformation.init(None), weighted_gradient=lambda weights: weights)
 
 
 def test_masked_examples_are_left_out_of_the_mean():
-    transformation = ogc.ogc(**OPTIONS)
+    transformation = ogc.clip_by_probability(**OPTIONS)
     where = np.arange(8) < 5
     spoiled = jax.tree.map(lambda g: np.where(where.reshape(8, *[1] * (g.ndim - 1)), g, np.nan), GRADIENTS)
     log_p = np.where(where, LOG_P, np.nan).astype(np.float32)
@@ -384,7 +383,7 @@ def test_masked_examples_are_left_out_of_the_mean():
 def test_half_precision_gradients_are_summed_in_float32():
     # 1 and 4096 times 1e-3: in bfloat16 each further term would be lost.
     leaf = jnp.concatenate([jnp.ones(1), jnp.full(4096, 1e-3)]).astype(jnp.bfloat16)
-    transformation = ogc.ogc(**OPTIONS)
+    transformation = ogc.clip_by_probability(**OPTIONS)
     log_p = np.full(4097, -1.0, np.float32)
     mean, _ = transformation.update(leaf, transformation.init(None), log_probabilities=log_p)
     assert mean.dtype == jnp.bfloat16
@@ -392,11 +391,13 @@ def test_half_precision_gradients_are_summed_in_float32():
 
 
 def test_hyperparameters_by_injection():
-    injected = optax.inject_hyperparams(ogc.ogc, static_args=("base", "update_every", "queue_size"))
+    injected = optax.inject_hyperparams(
+        ogc.clip_by_probability, static_args=("base", "update_every", "queue_size")
+    )
     transformation = injected(
         losses.cross_entropy, bound=optax.linear_schedule(2.0, 1.0, 4), update_every=1, queue_size=8
     )
-    plain = ogc.ogc(bound=1.5, update_every=1, queue_size=8)
+    plain = ogc.clip_by_probability(bound=1.5, update_every=1, queue_size=8)
     state = transformation.init(PARAMS)
     for _ in range(3):
         found, state = jax.jit(transformation.update)(GRADIENTS, state, log_probabilities=LOG_P)
@@ -408,7 +409,7 @@ def test_hyperparameters_by_injection():
 
 def test_as_aggregator_of_optax():
     first, last = (optax.with_extra_args_support(each) for each in (optax.identity(), optax.sgd(0.5)))
-    processed = aggregating.process(first, aggregating.Aggregator(*ogc.ogc(**OPTIONS)), last)
+    processed = aggregating.process(first, aggregating.Aggregator(*ogc.clip_by_probability(**OPTIONS)), last)
     extra = {"log_probabilities": LOG_P}
     # Its `cond` takes arrays only.
     updates, _ = processed.update(GRADIENTS, processed.init(PARAMS), PARAMS, **extra)
