@@ -72,8 +72,10 @@ def methods() -> dict[str, optax.GradientTransformation]:
     def over_batch(transformation):
         return optax.chain(optax.stateless(lambda g, _: jax.tree.map(lambda x: x.mean(0), g)), transformation)
 
-    def ogc(**options):
-        return nox.ogc.clip_by_gradient_norm(update_every=UPDATE_EVERY, queue_size=QUEUE_SIZE, **options)
+    def ogc(bound):
+        return nox.ogc.clip_by_gradient_norm(bound, update_every=UPDATE_EVERY, queue_size=QUEUE_SIZE)
+
+    rate = learning_rate_schedule()
 
     def per_example(norm):
         def clip(gradients, _):
@@ -87,8 +89,8 @@ def methods() -> dict[str, optax.GradientTransformation]:
         "plain": over_batch(optax.identity()),
         **{f"batch norm {norm:g}": over_batch(optax.clip_by_global_norm(norm)) for norm in FIXED_NORMS},
         **{f"example norm {norm:g}": per_example(norm) for norm in FIXED_NORMS},
-        "ogc": ogc(learning_rate=learning_rate_schedule()),
-        **{f"ogc bound {bound:g}": ogc(bound=bound) for bound in BOUNDS},
+        "ogc": ogc(lambda step: 1.0 + 20.0 * rate(step)),
+        **{f"ogc bound {bound:g}": ogc(bound) for bound in BOUNDS},
     }
 
 

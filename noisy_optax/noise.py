@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
 from numpy.typing import NDArray
 
 from noisy_optax._checks import check_range
@@ -63,7 +63,7 @@ class NoisyLabels(NamedTuple):
         (a row of zeros if there are none).
     """
 
-    labels: Int[Array, "n"]
+    labels: Integer[Array, "n"]
     rate: Float[Array, ""]
     matrix: Float[Array, "classes classes"]
 
@@ -93,7 +93,7 @@ def realised(clean: ArrayLike, noisy: ArrayLike, num_classes: int) -> NoisyLabel
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _realised(clean: Int[Array, "n"], noisy: Int[Array, "n"], num_classes: int) -> NoisyLabels:
+def _realised(clean: Integer[Array, "n"], noisy: Integer[Array, "n"], num_classes: int) -> NoisyLabels:
     counts = jnp.zeros((num_classes, num_classes), jnp.float32).at[clean, noisy].add(1.0)
     matrix = counts / jnp.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     return NoisyLabels(noisy, jnp.mean((clean != noisy).astype(jnp.float32)), matrix)
@@ -344,7 +344,7 @@ def _instance_dependent_jit(key, features, labels, normal, amount, num_classes, 
 
 
 def _project(
-    key: PRNGKeyArray, features: Float[Array, "n features"], labels: Int[Array, "n"], num_classes: int
+    key: PRNGKeyArray, features: Float[Array, "n features"], labels: Integer[Array, "n"], num_classes: int
 ) -> Float[Array, "n classes"]:
     """x @ W[y] per example, one class after the other: W gathered by label would be `[n, D, C]`."""
 
@@ -383,7 +383,7 @@ def _check_classes(num_classes: int) -> int:
     return operator.index(num_classes)
 
 
-def _check_labels(labels: ArrayLike, num_classes: int) -> Int[Array, "n"]:
+def _check_labels(labels: ArrayLike, num_classes: int) -> Integer[Array, "n"]:
     if not isinstance(labels, jax.core.Tracer):
         # As they came: a 64-bit label may become a valid one when it is cut to 32 bits.
         labels = np.asarray(labels)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from noisy_optax._checks import is_concrete
 
 
+@runtime_checkable
 class Loss(Protocol):
     """A pure function `(logits, labels) -> losses`, one value per example."""
 
@@ -22,6 +23,7 @@ class Loss(Protocol):
         """Returns the losses, one per example."""
 
 
+@runtime_checkable
 class UpdateFn(Protocol):
     """Advances the state by one step from that step's logits."""
 
@@ -37,6 +39,7 @@ class UpdateFn(Protocol):
         """Returns the new state."""
 
 
+@runtime_checkable
 class ValueFn(Protocol):
     """Evaluates the loss; reads the state and does not change it."""
 

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from tests import compiling
+from tests import compiling, shapes
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # What scikit-learn imports warns where it cannot count the cores, as on a machine without `lscpu`.
@@ -24,7 +24,11 @@ if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1" and compi
 
 import hypothesis
 import jax
+import jaxtyping
 import pytest
+
+# Before the first import of the library.
+jaxtyping.install_import_hook("noisy_optax", f"{shapes.__name__}.{shapes.check.__name__}")
 
 hypothesis.settings.register_profile("tests", max_examples=25, deadline=None, derandomize=True)
 # For `make fuzz`: other examples in each of its rounds.

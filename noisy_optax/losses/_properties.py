@@ -38,7 +38,8 @@ def stated(
     """A decorator that states the `Properties` of a loss."""
 
     def state(loss: _Function) -> _Function:
-        loss.properties = Properties(bounded, symmetric, of_log_odds)  # type: ignore[attr-defined]
+        # With the function itself, since `functools.wraps` copies attributes to others.
+        loss.stated = loss, Properties(bounded, symmetric, of_log_odds)  # type: ignore[attr-defined]
         return loss
 
     return state
@@ -69,5 +70,5 @@ def properties(loss: Callable[..., Any]) -> Properties | None:
     """
     if isinstance(loss, functools.partial):
         loss = loss.func
-    # `functools.wraps` copies attributes to functions that compute something else.
-    return None if hasattr(loss, "__wrapped__") else getattr(loss, "properties", None)
+    function, known = getattr(loss, "stated", (None, None))
+    return known if function is loss else None

@@ -1,6 +1,6 @@
 """A loss whose logits are changed before it sees them."""
 
-from typing import Protocol, overload
+from typing import Protocol, overload, runtime_checkable
 
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from noisy_optax.robust_loss import Loss, RobustLoss
 
 
+@runtime_checkable
 class Transform(Protocol):
     """Changes logits; what it returns has the class axis last."""
 

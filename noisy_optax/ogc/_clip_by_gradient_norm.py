@@ -117,8 +117,8 @@ def _weights(state, norms):
 
 def example_norms(gradients: Any) -> Float[Array, "B"]:
     """Euclidean norm of each example's gradient, safe where its squares would under- or overflow."""
-    leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(gradients) if leaf.size]
-    leaves = [_label.at_least_32_bits(leaf) for leaf in leaves]
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(gradients) if leaf.size]
+    leaves = [_label.at_least_32_bits(leaf.reshape(leaf.shape[0], -1)) for leaf in leaves]
     largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), axis=1) for leaf in leaves]), axis=0)
     unit = jnp.where((largest > 0) & (largest < jnp.inf), largest, 1.0)
     squares = [jnp.sum(jnp.square(leaf / unit[:, None]), axis=1) for leaf in leaves]

@@ -61,7 +61,7 @@ def weighted_mean(
         weights = _mean_of(rule.weights(state, x), where)
         if weighted_gradient is not None:
             return weighted_gradient(weights), state
-        return jax.tree.map(lambda leaf: _weighted_sum(leaf, weights, where), updates), state
+        return jax.tree.map(lambda leaf: _weighted_sum(jnp.asarray(leaf), weights, where), updates), state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 

@@ -1,6 +1,6 @@
 """Combinations: what to make of the gradients at the parameters and at the perturbed parameters."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from noisy_optax.sharpness import _schedule, _tree
 from noisy_optax.sharpness._groups import group_masks
 
 
+@runtime_checkable
 class Combination(Protocol):
     """A pure function `(first, second, count) -> updates`, for `sharpness_aware`.
 

@@ -197,7 +197,7 @@ def _zero_mean(params: optax.Params) -> RunningMeanState:
 
 
 def _running_mean(
-    mean: optax.Updates, gradient: optax.Updates, decay: Array, count: Int[Array, ""]
+    mean: optax.Updates, gradient: optax.Updates, decay: Array, count: Int[Array, ""] | int
 ) -> optax.Updates:
     """`decay * mean + (1 - decay) * gradient`, started with the first gradient."""
     decay = jnp.where(count == 0, jnp.zeros_like(decay), decay)

@@ -16,6 +16,6 @@ def check(name: str, value: float | optax.Schedule, **limits: float) -> None:
         raise ValueError(f"{name} must be a scalar, got shape {jnp.shape(value)}")
 
 
-def at(value: float | optax.Schedule, count: Int[Array, ""]) -> Float[Array, ""]:
+def at(value: float | optax.Schedule, count: Int[Array, ""] | int) -> Float[Array, ""]:
     """The hyper-parameter in force at the 0-based step `count`."""
     return jnp.asarray(value(count) if callable(value) else value)

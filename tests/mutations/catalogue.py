@@ -51,8 +51,8 @@ MUTATIONS = (
     Mutation(
         "generalized_cross_entropy_without_division",
         "losses/_generalized_cross_entropy.py",
-        "-_label.expm1(q * log_p) / q,",
-        "-_label.expm1(q * log_p),",
+        "-_label.expm1(q * _label.log_probability(log_odds)) / q",
+        "-_label.expm1(q * _label.log_probability(log_odds))",
         "losses/test_golden.py",
     ),
     Mutation(
@@ -78,7 +78,7 @@ MUTATIONS = (
     ),
     Mutation(
         "label_bias_in_value_only",
-        "losses/_logit_bias.py",
+        "losses/_transformed_logits.py",
         "loss.update(state, z, labels, where=where, indices=indices)",
         "loss.update(state, logits, labels, where=where, indices=indices)",
         "losses/test_logit_bias.py",
@@ -348,14 +348,14 @@ MUTATIONS = (
     ),
     Mutation(
         "gradient_flows_through_the_weight",
-        "_recommended.py",
+        "losses/_relative_generalized_cross_entropy.py",
         "power *= jax.lax.stop_gradient(jnp.exp(-q * log_top))",
         "power *= jnp.exp(-q * log_top)",
         "test_recommended.py",
     ),
     Mutation(
         "preferred_class_ignored",
-        "_recommended.py",
+        "losses/_relative_generalized_cross_entropy.py",
         "jax.lax.stop_gradient(jnp.exp(-q * log_top))",
         "jax.lax.stop_gradient(jnp.exp(0 * log_top))",
         "test_recommended.py",
