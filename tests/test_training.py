@@ -11,6 +11,7 @@ import pytest
 
 import noisy_optax as nox
 from noisy_optax import losses, sharpness, training
+from tests import split_memory
 
 N, FEATURES, CLASSES, BATCH = 48, 5, 3, 8
 _RNG = np.random.default_rng(0)
@@ -24,7 +25,6 @@ LOSSES = {
     "ogc": lambda: nox.ogc.ogc_loss(learning_rate=0.1, queue_size=24, update_every=2),
     "elr": lambda: nox.memory.early_learning_regularization(N, CLASSES, dtype=float),
 }
-CASES = [("plain", False), ("dal", False), ("ogc", False), ("ogc", True), ("elr", False), ("elr", True)]
 
 
 def start(dtype):
@@ -73,9 +73,8 @@ def by_hand(robust, optimizer, saner):
     return step
 
 
-def trajectories(case, dtype, wrap):
-    """The parameters after every step, by `training_step` and by hand."""
-    name, second = case
+def of_loss(name, second, dtype, wrap):
+    """The parameters after the last step, by `training_step` and by hand."""
     robust = nox.robust_loss.as_robust_loss(LOSSES[name]())
     optimizer, saner = tools(second)
     step = nox.training_step(forward, LOSSES[name](), optimizer, sharpness=saner)
@@ -89,24 +88,97 @@ def trajectories(case, dtype, wrap):
     return params, other
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+def of_batch_norm(kept, dtype, wrap):
+    """The same with a running mean, which the loop takes from the pass that it keeps."""
+    optimizer, saner = tools(second=True)
+    step = nox.training_step(normalised, losses.cross_entropy, optimizer, sharpness=saner, has_aux=True)
+
+    def hand_step(params, state, saner_state, mean, x, y):
+        def loss(params):
+            logits, new = normalised(params, (x, mean))
+            return jnp.mean(losses.cross_entropy(logits, y)), new
+
+        seen = []
+
+        def grad_fn(params):
+            gradient, new = jax.grad(loss, has_aux=True)(params)
+            seen.append(new)
+            return gradient
+
+        gradient = grad_fn(params)
+        gradient, saner_state = saner.update(gradient, saner_state, params, grad_fn=grad_fn)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, saner_state, seen[kept == "perturbed_aux"]
+
+    update, hand = wrap(step.update), wrap(hand_step)
+    params = other = start(dtype)
+    mean = jnp.ones(CLASSES, dtype)
+    state, rest = step.init(params), (optimizer.init(other), saner.init(other), mean)
+    for x, y, _ in batches(dtype):
+        params, state, info = update(params, state, (x, mean), y)
+        mean = getattr(info, kept)
+        other, *rest = hand(other, *rest, x, y)
+    return (params, mean), (other, rest[-1])
+
+
+def of_multi_steps(dtype, wrap):
+    """Two calls to a step of the optimizer, against optax's own."""
+    optimizer, _ = tools(second=False)
+    step = nox.training_step(forward, losses.cross_entropy, optimizer, accumulate=2)
+    multi = optax.MultiSteps(optimizer, 2, accumulator_dtype=dtype)
+
+    def hand_step(params, state, x, y):
+        gradient = jax.grad(lambda params: jnp.mean(losses.cross_entropy(forward(params, x), y)))(params)
+        # Optax mixes dtypes here.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = multi.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    update, hand = wrap(step.update), wrap(hand_step)
+    params = other = start(dtype)
+    state, other_state = step.init(params), multi.init(other)
+    for x, y, _ in batches(dtype):
+        params, state, _ = update(params, state, x, y)
+        other, other_state = hand(other, other_state, x, y)
+    return params, other
+
+
+CASES = {
+    **{
+        f"{name}{'+saner' if second else ''}": functools.partial(of_loss, name, second)
+        for name, second in [
+            ("plain", False),
+            ("dal", False),
+            ("ogc", False),
+            ("ogc", True),
+            ("elr", False),
+            ("elr", True),
+        ]
+    },
+    "batch statistics of the clean pass": functools.partial(of_batch_norm, "aux"),
+    "batch statistics of the perturbed pass": functools.partial(of_batch_norm, "perturbed_aux"),
+    "two micro-batches": of_multi_steps,
+}
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_equals_a_loop_by_hand(case):
-    found, expected = trajectories(case, jnp.float32, jax.jit)
+    found, expected = CASES[case](jnp.float32, jax.jit)
     chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_equals_a_loop_by_hand_in_float64(case):
-    found, expected = trajectories(case, jnp.float64, jax.jit)
+    found, expected = CASES[case](jnp.float64, jax.jit)
     chex.assert_trees_all_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_equals_a_loop_by_hand_to_the_bit_without_jit(case):
     with jax.disable_jit():
-        found, expected = trajectories(case, jnp.float32, lambda function: function)
+        found, expected = CASES[case](jnp.float32, lambda function: function)
     chex.assert_trees_all_equal(found, expected)
 
 
@@ -311,21 +383,8 @@ def test_the_optimizer_is_told_the_loss():
 @pytest.mark.devices
 def test_eight_devices_with_a_split_memory_are_one_device():
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
-    by_row, whole = jax.NamedSharding(mesh, jax.P("batch")), jax.NamedSharding(mesh, jax.P())
-    elr = LOSSES["elr"]()
-    step = nox.training_step(forward, elr, optax.sgd(0.1, momentum=0.9), sharpness=nox.saner(0.2))
-    params = other = start(jnp.float32)
-    state = step.init(params)
-    other, spread = jax.device_put((other, state), whole)
-    targets = jax.device_put(state.loss.targets, by_row)
-    spread = spread._replace(loss=spread.loss._replace(targets=targets))
-    update = jax.jit(step.update)
-    for x, y, indices in batches(jnp.float32):
-        params, state, _ = update(params, state, x, y, indices=indices)
-        batch = jax.device_put((x, y, indices), by_row)
-        other, spread, _ = update(other, spread, *batch[:2], indices=batch[2])
-    chex.assert_trees_all_close(jax.device_get(other), jax.device_get(params), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(spread.loss.targets, state.loss.targets, rtol=1e-5, atol=1e-6)
+    found, expected = split_memory.twenty_steps(mesh), split_memory.twenty_steps(None)
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 # Refusals.

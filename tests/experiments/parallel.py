@@ -14,6 +14,7 @@ from experiments import devices, steps, train
 from experiments.config import Data, Experiment, Model, Optimization, Placement
 from experiments.models import Network
 from experiments.progress import Progress
+from tests import split_memory
 
 STEPS, BATCH_SIZE, WIDTH, CLASSES = 20, 16, 12, 3
 EXPERIMENT = Experiment(optimization=Optimization(batch_size=BATCH_SIZE))
@@ -55,12 +56,14 @@ def twenty_steps(mesh, compile_epoch=steps.compile_epoch_loop):
 
 
 def main(coordinator, process_id, npz, folder):
-    """One of two processes: twenty steps, then a short run, and that resumed past a damaged checkpoint."""
+    """One of two processes: twenty steps, those with a memory, a short run, and that resumed after damage."""
     placement = Placement(devices=2, coordinator=coordinator, processes=2, process_id=int(process_id))
     devices.connect(placement)
     with jax.enable_x64(True):
         found = twenty_steps(devices.mesh(placement, BATCH_SIZE))
     (Path(folder) / f"{process_id}.pickle").write_bytes(pickle.dumps(jax.tree.leaves(found)))
+    memory = split_memory.twenty_steps(devices.mesh(placement, split_memory.BATCH_SIZE))
+    (Path(folder) / f"memory-{process_id}.pickle").write_bytes(pickle.dumps(memory))
     asked = Experiment(
         data=Data(dataset=f"npz:{npz}"),
         model=Model(width=16),

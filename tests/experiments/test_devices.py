@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from experiments import config, devices, run_folder, steps, train
 from experiments.config import Placement
 from experiments.errors import Stopped, UserError
+from tests import split_memory
 from tests.experiments import parallel
 from tests.experiments.test_train import experiment, shipped
 
@@ -74,6 +76,8 @@ def test_two_processes_are_one_device_and_write_one_run(alone, tmp_path, tiny_np
     assert [process.returncode for process in processes] == [0, 0], said
     for i in range(2):
         assert_equal_to_rounding(pickle.loads((tmp_path / f"{i}.pickle").read_bytes()), alone)
+        memory = pickle.loads((tmp_path / f"memory-{i}.pickle").read_bytes())
+        chex.assert_trees_all_close(memory, split_memory.twenty_steps(None), rtol=1e-5, atol=1e-6)
 
     asked = experiment(tiny_npz, optimization=config.Optimization(epochs=2, batch_size=8))
     train.train("cross_entropy", asked, tmp_path / "alone", quiet)
