@@ -256,21 +256,21 @@ MUTATIONS = (
     # training step, memory
     Mutation(
         "second_pass_advances_the_loss",
-        "training.py",
-        "return weighted_mean(robust.value(loss_state, logits, labels, **batch), weights, where), aux",
-        "return weighted_mean(robust.apply(loss_state, logits, labels, **batch)[0], weights, where), aux",
+        "training/_step.py",
+        "return weighted_mean(loss.value(loss_state, logits, labels, **batch), weights, where), aux",
+        "return weighted_mean(loss.apply(loss_state, logits, labels, **batch)[0], weights, where), aux",
         "test_training.py",
     ),
     Mutation(
         "schedules_count_micro_batches",
-        "training.py",
+        "training/_accumulation.py",
         "jnp.where(moves_on, new.count, old.count)",
         "new.count",
         "test_training.py",
     ),
     Mutation(
         "padding_has_a_say",
-        "training.py",
+        "training/_mean.py",
         "jnp.where(_label.example_mask(where, shape), factors, jnp.zeros_like(factors))",
         "factors",
         "test_training.py",
