@@ -14,8 +14,7 @@ from tyro.conf import subcommand
 
 from experiments import config, presets
 from experiments.data import cache
-from experiments.errors import Stopped, UserError
-from experiments.progress import Progress
+from experiments.terminal import Progress, Stopped, UserError
 
 Command = (
     Annotated[config.Train, subcommand("train")]
@@ -105,9 +104,9 @@ def run(command: Command, console: Console) -> None:
     # Each command imports what it needs, for all of it together takes seconds to import.
     match command:
         case config.Train(experiment, placement, method, run_dir):
-            from experiments import devices
-            from experiments.metrics import percent
-            from experiments.train import train
+            from experiments.training import devices
+            from experiments.training.loop import train
+            from experiments.training.metrics import percent
 
             devices.check(placement)
             devices.connect(placement)
@@ -120,27 +119,27 @@ def run(command: Command, console: Console) -> None:
             progress.say(f"results {run_dir / 'summary.json'}")
             progress.say(f"picture {run_dir / 'curves.png'}")
         case config.Compare(experiment, methods, run_dir):
-            from experiments.compare import compare
+            from experiments.commands.compare import compare
 
             compare(methods, experiment, run_dir or config.default_run_dir(experiment), console)
         case config.Matrix():
-            from experiments import matrix
+            from experiments.commands import matrix
 
             matrix.measure(command, console)
         case config.Predict(run_dir, data, output):
-            from experiments.predict import predict
+            from experiments.commands.predict import predict
 
             predict(run_dir, data, output, progress)
         case config.Report(folders, output, examples):
-            from experiments.report import report
+            from experiments.pages.report import report
 
             report(folders, output, examples, progress)
         case config.Audit(run_dir, folds, method, seed):
-            from experiments.audit import audit
+            from experiments.commands.audit import audit
 
             audit(run_dir, folds, method, seed, console)
         case config.AuditBenchmark(run_dir, folds, work, output):
-            from experiments import audit_benchmark
+            from experiments.studies import audit_benchmark
 
             config.check_output(output)
             measured = audit_benchmark.measure(run_dir, folds, work, progress)
@@ -151,24 +150,24 @@ def run(command: Command, console: Console) -> None:
 
             tfds_sets.prepare(name.removeprefix("tfds:"), data_dir, progress)
         case config.Bench(what, blocks, output, history):
-            from experiments.bench import budgets
+            from experiments.studies.bench import budgets
 
             config.check_bench(command)
             _write(output, budgets.run(what, blocks, history, console))
         case config.Regression(output):
-            from experiments import regression
+            from experiments.studies import regression
 
             config.check_output(output)
             measured = regression.measure()
             console.print(regression.table(measured))
             _write(output, measured)
         case config.Claims(names, output):
-            from experiments.claims import report as claims_report
+            from experiments.studies.claims import report as claims_report
 
             claims_report.run(names or claims_report.CLAIMS, output, console)
         case config.Losses(figure):
-            from experiments import loss_page, plots
             from experiments.methods import LOSSES
+            from experiments.pages import loss_page, plots
 
             config.check_figure(figure)
             loss_page.show(loss_page.entries(), console)
@@ -179,14 +178,14 @@ def run(command: Command, console: Console) -> None:
 
             page.show(presets.PRESETS, console)
         case config.Tables():
-            from experiments import tables
+            from experiments.studies import results_pages
 
-            for path in tables.write():
+            for path in results_pages.write():
                 progress.say(f"written {path}")
 
 
 def _write(output: Path | None, measured: dict[str, Any]) -> None:
-    from experiments import run_folder
+    from experiments.runs import run_folder
 
     if output is not None:
         run_folder.write_json(output, measured)

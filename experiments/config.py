@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from experiments import methods
 from experiments.data import label_file
-from experiments.errors import UserError
+from experiments.terminal import UserError
 
 Noise = Literal[
     "none", "symmetric", "uniform", "pair", "asymmetric", "superclass", "next_of_five", "instance"

@@ -18,8 +18,8 @@ import optax
 from tyro.conf import arg
 
 import noisy_optax as nox
-from experiments import docstrings
-from experiments.errors import UserError
+from experiments.pages import docstrings
+from experiments.terminal import UserError
 from noisy_optax import RobustLoss, losses, stateless
 from noisy_optax.robust_loss import Loss
 

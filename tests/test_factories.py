@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 import noisy_optax
-from experiments.bench.factories import factories
+from experiments.studies.bench.factories import factories
 
 PROGRAM = """
 import socket, jax
-from experiments.bench.factories import build_all
+from experiments.studies.bench.factories import build_all
 
 build_all()
 with socket.socket() as free:

@@ -3,11 +3,11 @@ import re
 import jax
 import pytest
 
-from experiments import audit_benchmark, tables
-from experiments.bench import page
-from experiments.claims import report
+from experiments.studies import audit_benchmark, results_pages
+from experiments.studies.bench import page
+from experiments.studies.claims import report
 
-README = tables.README.read_text()
+README = results_pages.README.read_text()
 
 
 def test_the_python_examples_run():
@@ -19,9 +19,9 @@ def test_the_python_examples_run():
 
 
 def test_the_tables_are_those_of_the_committed_results():
-    assert tables.readme(README) == README
-    assert tables.results_page() == (tables.RESULTS / "README.md").read_text()
-    assert tables.cifar10n_page() == (tables.CIFAR10N / "README.md").read_text()
+    assert results_pages.readme(README) == README
+    assert results_pages.results_page() == (results_pages.RESULTS / "README.md").read_text()
+    assert results_pages.cifar10n_page() == (results_pages.CIFAR10N / "README.md").read_text()
     assert audit_benchmark.page() == (audit_benchmark.RESULTS / "README.md").read_text()
     assert page.page() == (page.RESULTS / "README.md").read_text()
     assert report.page() == (report.RESULTS / "README.md").read_text()
@@ -39,5 +39,5 @@ def test_the_commands_it_shows_exist():
 
 
 def test_level_is_two_standard_errors_below():
-    assert tables.level_from(70.0, 2.0, 4, 0.0, 5) == pytest.approx(68.0)
-    assert tables.level_from(70.0, 0.0, 3, 3.0, 9) == pytest.approx(68.0)
+    assert results_pages.level_from(70.0, 2.0, 4, 0.0, 5) == pytest.approx(68.0)
+    assert results_pages.level_from(70.0, 0.0, 3, 3.0, 9) == pytest.approx(68.0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.errors import UserError
+from experiments.terminal import UserError
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 Labels = NDArray[np.int32]

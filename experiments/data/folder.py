@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from experiments.data import cache, image_files, stream
 from experiments.data.dataset import Dataset, Examples, Images, Labels, Stream
-from experiments.errors import UserError
-from experiments.progress import Progress
+from experiments.terminal import Progress, UserError
 
 
 class Files(NamedTuple):

@@ -10,7 +10,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from experiments.errors import UserError, one_line
+from experiments.terminal import UserError, one_line
 
 # What cached pixels depend on besides the files; the number changes with what this module does to them.
 DECODER = f"1, Pillow {PIL.__version__}"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from experiments.data import npz
 from experiments.data.dataset import Labels, check_labels
-from experiments.errors import UserError, one_line
+from experiments.terminal import UserError, one_line
 
 # What an npz file may call the labels that it takes for the true ones.
 _CLEAN_KEYS = ("clean", "clean_label")

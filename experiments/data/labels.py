@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from experiments.config import Data
 from experiments.data import label_file
 from experiments.data.dataset import Dataset, Images, Stream
-from experiments.errors import UserError
+from experiments.terminal import UserError
 from noisy_optax import noise
 
 # The wrong label of each class, by the name of the noise.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data.dataset import Dataset, Examples, Stream, check_images, check_labels
-from experiments.errors import UserError, one_line
+from experiments.terminal import UserError, one_line
 
 
 def load(path: Path, *, streamed: bool = False) -> Dataset:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from experiments.data import digits, folder, npz, tfds_sets
 from experiments.data.dataset import Dataset, Examples
-from experiments.errors import UserError
-from experiments.progress import QUIET, Progress
+from experiments.terminal import QUIET, Progress, UserError
 
 
 def load(

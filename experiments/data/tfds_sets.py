@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from experiments.data import cache, image_files, stream
 from experiments.data.dataset import Dataset, Images, Labels, Stream, check_labels
-from experiments.errors import UserError, one_line
-from experiments.progress import Progress
+from experiments.terminal import Progress, UserError, one_line
 
 # Names that need no `tfds:` in front.
 SHORT_NAMES = ("cifar10", "cifar100", "mnist", "fashion_mnist")

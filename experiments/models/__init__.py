@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from experiments import config
-from experiments.errors import UserError
 from experiments.models.cnn import CNN8, SmallCNN
 from experiments.models.layers import Style
 from experiments.models.mlp import MLP
@@ -16,6 +15,7 @@ from experiments.models.network import Network, as_functions
 from experiments.models.resnet import ResNet, basic_block, bottleneck
 from experiments.models.speedrun import MIN_PIXELS, SpeedrunNetwork, fit_whitening
 from experiments.models.wide_resnet import WideResNet
+from experiments.terminal import UserError
 
 __all__ = [
     "CNN8",

@@ -4,7 +4,6 @@ import argparse
 import difflib
 from collections.abc import Sequence
 
-from experiments.errors import UserError
 from experiments.presets import (
     anl_cifar10,
     anl_cifar100,
@@ -15,6 +14,7 @@ from experiments.presets import (
     speedrun_cifar10,
 )
 from experiments.presets.preset import Preset
+from experiments.terminal import UserError
 
 PRESETS: list[Preset] = [
     *ogc_cifar.PRESETS,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.progress import Progress
+from experiments.terminal import Progress
 
 
 @pytest.fixture(scope="session")

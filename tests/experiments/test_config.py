@@ -6,7 +6,7 @@ import tyro
 
 from experiments import config, methods
 from experiments.__main__ import Command
-from experiments.errors import UserError
+from experiments.terminal import UserError
 
 
 def parse(*args):

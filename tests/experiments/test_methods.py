@@ -4,7 +4,7 @@ import optax
 import pytest
 
 from experiments import methods
-from experiments.errors import UserError
+from experiments.terminal import UserError
 from noisy_optax import losses
 
 SETTING = methods.Setting(

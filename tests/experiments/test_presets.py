@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import config, models, presets, train
+from experiments import config, models, presets
 from experiments.__main__ import main, parse
 from experiments.data.labels import CLASS_MAPS
-from experiments.errors import UserError
 from experiments.presets import page
 from experiments.presets.preset import FORWARD_FLOP, TRAIN_IMAGES, cost
+from experiments.terminal import UserError
+from experiments.training import setup
 
 SHAPE = (32, 32, 3)
 NAMES = [preset.name for preset in presets.PRESETS]
@@ -112,7 +113,7 @@ def test_a_family_differs_in_the_noise_and_what_to_expect_only():
 @pytest.mark.parametrize("preset", FAMILIES.values(), ids=FAMILIES)
 def test_every_family_assembles(preset, networks, monkeypatch):
     monkeypatch.setattr(models, "build", networks)
-    parts = train.assemble(
+    parts = setup.assemble(
         preset.train.method, preset.train.experiment, SHAPE, classes_of(preset), TRAIN_IMAGES
     )
     images = jax.ShapeDtypeStruct((2, *SHAPE), jnp.uint8)

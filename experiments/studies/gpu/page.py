@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments import run_folder
-from experiments.claims.report import markdown
+from experiments.runs import run_folder
+from experiments.studies.claims.report import markdown
 from experiments.studies.gpu import results
 
 FILE = "README.md"

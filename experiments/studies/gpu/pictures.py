@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments.data import npz
 from experiments.data.dataset import Labels, check_labels
-from experiments.errors import UserError, one_line
+from experiments.terminal import UserError, one_line
 
 SIZE, CLASSES = 32, 10
 

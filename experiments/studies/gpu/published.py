@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments import presets, run_folder
+from experiments import presets
 from experiments.config import Experiment, Model, Placement
-from experiments.errors import Stopped
-from experiments.progress import QUIET
+from experiments.runs import run_folder
 from experiments.studies.gpu.pictures import Sheets
 from experiments.studies.gpu.session import Job, Session
-from experiments.train import train
+from experiments.terminal import QUIET, Stopped
+from experiments.training.loop import train
 
 PRESET = "ogc-cifar10-sym0.5"
 # Less is not worth reading the data for; and what reading, compiling and the last epoch may take.

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from experiments.data import digits
-from experiments.errors import UserError
 from experiments.studies.gpu import page, pictures, results
 from experiments.studies.gpu.session import OUT_OF_TIME
+from experiments.terminal import UserError
 from noisy_optax import noise
 
 SIDE, TRAIN_SHEETS, TEST_SHEETS = 8, 4, 1

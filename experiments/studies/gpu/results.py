@@ -5,8 +5,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from experiments import run_folder
-from experiments.errors import UserError
+from experiments.runs import run_folder
+from experiments.terminal import UserError
 
 FILE = "results.jsonl"
 

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import train, whole_run
 from experiments.config import Experiment
 from experiments.presets import speedrun_cifar10
-from experiments.steps import Inputs, TrainState
 from experiments.studies.gpu.one_of import one_of
 from experiments.studies.gpu.pictures import CLASSES
-from experiments.whole_run import Pictures
+from experiments.training import setup, training_data, whole_run
+from experiments.training.steps import Inputs, TrainState
+from experiments.training.whole_run import Pictures
 
 PRESET_EPOCHS = 10
 # The published setting of OGC: a bound on the gradient ratio of 3 at the largest learning rate of 0.1, and a
@@ -146,15 +146,15 @@ def compile_family(family: Family, epochs: int, shape: Shape, inputs: Inputs, pi
     """Traces and compiles a family's run; safe to call from several threads."""
     started = time.perf_counter()
     asked = experiment(epochs, shape)
-    examples, *image_shape = pictures.train_images.shape
+    number, *image_shape = pictures.train_images.shape
     every = [
-        train.assemble(spec, asked, tuple(image_shape), CLASSES, examples) for spec in family.methods.values()
+        setup.assemble(spec, asked, tuple(image_shape), CLASSES, number) for spec in family.methods.values()
     ]
     # They have the transformation in common.
     method = every[0].method._replace(loss=one_of([parts.method.loss for parts in every]))
     parts = every[0]._replace(method=method)
-    keys = train.seed_keys(asked)
-    draw = functools.partial(train.draw_state, parts)
+    keys = training_data.seed_keys(asked)
+    draw = functools.partial(setup.draw_state, parts)
     initial = jax.jit(draw).lower(keys["init"]).compile()
     state = jax.eval_shape(draw, keys["init"])
     arguments = state, inputs, pictures, keys["order"], keys["augment"]
@@ -165,9 +165,9 @@ def compile_family(family: Family, epochs: int, shape: Shape, inputs: Inputs, pi
 def fitted_statistics(shape: Shape, images: np.ndarray, inputs: Inputs) -> Any:
     """What every run's network starts with and no seed changes: the whitening filters for the pictures."""
     asked = experiment(1, shape)
-    parts = train.assemble("cross_entropy", asked, images.shape[1:], CLASSES, len(images))
-    state = train.initial_state(parts, asked)
-    return train.fit_network(parts, state, images, inputs).statistics
+    parts = setup.assemble("cross_entropy", asked, images.shape[1:], CLASSES, len(images))
+    state = setup.initial_state(parts, asked)
+    return setup.fit_network(parts, state, images, inputs).statistics
 
 
 def carry_out(
@@ -181,7 +181,7 @@ def carry_out(
 ) -> dict[str, Any]:
     """Trains; returns what the results say of the run."""
     asked = dataclasses.replace(experiment(run.epochs, shape), first_seed=run.seed)
-    keys = train.seed_keys(asked)
+    keys = training_data.seed_keys(asked)
     state = program.initial(keys["init"])
     index = jnp.full_like(state.loss.index, list(family.methods).index(run.method))
     loss = state.loss._replace(index=index)

@@ -11,14 +11,14 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from experiments import train
 from experiments.__main__ import keep_compiled_programs
-from experiments.errors import UserError
 from experiments.studies.gpu import page, pictures, published, runs, session, speed
 from experiments.studies.gpu.pictures import Sheets
 from experiments.studies.gpu.programs import Programs
 from experiments.studies.gpu.session import Job, Session
-from experiments.whole_run import Pictures
+from experiments.terminal import UserError
+from experiments.training import training_data
+from experiments.training.whole_run import Pictures
 
 # Long enough to memorise; the shorter one is taken if fewer than `WANTED_RUNS` of the longer would fit.
 LONG, SHORT, WANTED_RUNS = 60, 40, 8
@@ -116,7 +116,7 @@ class Matrix:
     def __init__(self, now: Session, sheets: Sheets, shape: runs.Shape):
         self._now, self._sheets, self._shape = now, sheets, shape
         self.programs = Programs()
-        self._inputs = train.measure_inputs(sheets.train_images, standardize=True)
+        self._inputs = training_data.measure_inputs(sheets.train_images, standardize=True)
         self._images = jnp.asarray(sheets.train_images), jnp.asarray(sheets.test_images)
         self._test_labels = jnp.asarray(sheets.test_labels)
         # Seconds of work on the host, which no program has to wait for.

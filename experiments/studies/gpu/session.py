@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import run_folder
-from experiments.errors import UserError, one_line
+from experiments.runs import run_folder
 from experiments.studies.gpu import results
+from experiments.terminal import UserError, one_line
 
 # A job is begun if this many times what it is expected to take is left.
 MARGIN = 1.15

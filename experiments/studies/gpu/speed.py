@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import models, steps, train
-from experiments.bench import timing
+from experiments import models
 from experiments.config import Augmentation, Experiment, Model, Optimization
 from experiments.models.resnet import ResNet, basic_block
+from experiments.studies.bench import timing
 from experiments.studies.gpu.pictures import CLASSES, SIZE
-from experiments.whole_run import needed_bytes
+from experiments.training import setup, steps, training_data
+from experiments.training.whole_run import needed_bytes
 
 # What is compared: without a second gradient, with the refits of OGC, with a second gradient.
 METHODS = ("cross_entropy", "ogc", "cross_entropy+saner")
@@ -48,13 +49,13 @@ def our_epoch(method: str, precision: Any, size: Size) -> Epoch:
         optimization=Optimization(batch_size=size.batch_size),
     )
     images, given = _examples(size)
-    parts = train.assemble(method, experiment, images.shape[1:], CLASSES, len(images))
+    parts = setup.assemble(method, experiment, images.shape[1:], CLASSES, len(images))
     if size.toy:
         parts = parts._replace(network=_toy_network(precision))
-    keys = train.seed_keys(experiment)
-    state = train.initial_state(parts, experiment)
+    keys = training_data.seed_keys(experiment)
+    state = setup.initial_state(parts, experiment)
     arguments = (
-        train.measure_inputs(images, standardize=True),
+        training_data.measure_inputs(images, standardize=True),
         jnp.asarray(images),
         jnp.asarray(given[None]),
         keys["order"],
@@ -63,7 +64,7 @@ def our_epoch(method: str, precision: Any, size: Size) -> Epoch:
     if jax.default_backend() == "cpu":
         run_epoch, needed = steps.compile_loops(parts, experiment)[0], None
         run_epoch(state, *arguments)
-        state = train.initial_state(parts, experiment)
+        state = setup.initial_state(parts, experiment)
     else:
         run_epoch = steps.jit_epoch_loop(parts, size.batch_size, 1).lower(state, *arguments).compile()
         needed = needed_bytes(run_epoch)

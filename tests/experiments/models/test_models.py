@@ -6,7 +6,7 @@ import pytest
 
 from experiments import models
 from experiments.config import Model
-from experiments.errors import UserError
+from experiments.terminal import UserError
 
 IMAGES = jax.random.uniform(jax.random.key(0), (6, 5, 7, 2))
 

@@ -11,11 +11,11 @@ from flax import nnx
 
 from experiments import models
 from experiments.config import Model
-from experiments.errors import UserError
 from experiments.models import CNN8, ResNet, Style, WideResNet, as_functions
 from experiments.models.layers import max_pool
 from experiments.models.resnet import basic_block, bottleneck, plain_conv
 from experiments.models.wide_resnet import PreActivationBlock
+from experiments.terminal import UserError
 
 
 def parameters(model, num_classes=10):

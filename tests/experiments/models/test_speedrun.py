@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import models, steps, train
+from experiments import models
 from experiments.config import Augmentation, Experiment, Model, Optimization
-from experiments.errors import UserError
 from experiments.models.speedrun import fit_whitening, identity_first, whitening_filters
+from experiments.terminal import UserError
+from experiments.training import setup, steps, training_data
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +62,16 @@ def test_the_filters_of_the_training_pictures_stay_as_they_are(images):
         model=Model("speedrun", width=8), optimization=Optimization(batch_size=10), seeds=2
     )
     given = np.tile(np.arange(20) % 10, (2, 1)).astype(np.int32)
-    parts = train.assemble("cross_entropy", experiment, (16, 16, 3), 10, 20)
-    inputs = train.measure_inputs(images, standardize=True)
-    drawn = train.initial_state(parts, experiment)
-    state = train.fit_network(parts, drawn, images, inputs)
+    parts = setup.assemble("cross_entropy", experiment, (16, 16, 3), 10, 20)
+    inputs = training_data.measure_inputs(images, standardize=True)
+    drawn = setup.initial_state(parts, experiment)
+    state = setup.fit_network(parts, drawn, images, inputs)
     expected = whitening_filters(np.asarray(steps.prepare(inputs, jnp.asarray(images))))
     for seed in range(2):
         np.testing.assert_array_equal(state.statistics["whitening"]["kernel"][...][seed], expected)
     before = jax.device_get((drawn.params, drawn.statistics["whitening"]["kernel"][...]))
     run_epoch, _ = steps.compile_loops(parts, experiment)
-    after, _ = run_epoch(state, inputs, images, given, train.seed_keys(experiment)["order"])
+    after, _ = run_epoch(state, inputs, images, given, training_data.seed_keys(experiment)["order"])
     np.testing.assert_array_equal(after.statistics["whitening"]["kernel"][...][1], expected)
     moved = jax.tree.map(lambda old, new: bool(np.any(old != np.asarray(new))), before[0], after.params)
     assert all(jax.tree.leaves(moved))
@@ -96,7 +97,7 @@ def test_a_mirror_image_is_predicted_alike_and_in_between(images):
     experiment = Experiment(
         model=Model("speedrun", width=8), augmentation=Augmentation(evaluate_flipped=True)
     )
-    parts = train.assemble("cross_entropy", experiment, (16, 16, 3), 10, 20)
+    parts = setup.assemble("cross_entropy", experiment, (16, 16, 3), 10, 20)
     params, statistics = parts.network.init(jax.random.key(0))
     plain = parts._replace(evaluate_flipped=False)
     mirrored = images[:, :, ::-1]
@@ -112,4 +113,4 @@ def test_what_it_cannot_take_is_refused():
         models.build(Model("speedrun"), (8, 16, 3), 10)
     flipped = Experiment(augmentation=Augmentation(evaluate_flipped=True))
     with pytest.raises(UserError, match=r"--evaluate-flipped needs images \[N, H, W, C\], got \[N, 5\]"):
-        train.assemble("cross_entropy", flipped, (5,), 10, 100)
+        setup.assemble("cross_entropy", flipped, (5,), 10, 100)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from experiments.errors import UserError
 from experiments.studies.gpu import pictures
+from experiments.terminal import UserError
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import methods, train, whole_run
+from experiments import methods
 from experiments.studies.gpu import page, runs
-from experiments.whole_run import Pictures
+from experiments.training import setup, training_data, whole_run
+from experiments.training.whole_run import Pictures
 
 LABELS = ("clean", "cifar10n_worst", "cifar10n_aggregate", "symmetric_40", "asymmetric_40", "instance_20")
 
@@ -44,7 +45,7 @@ def test_a_shared_program_trains_as_the_method_alone():
     labels = jnp.asarray(rng.integers(0, 10, 24), jnp.int32)
     pictures = Pictures(jnp.asarray(images), labels, labels, jnp.asarray(images[:8]), labels[:8])
     shape = runs.Shape(width=8, batch_size=12, precision="float32", step_by_step=True)
-    inputs = train.measure_inputs(images, standardize=True)
+    inputs = training_data.measure_inputs(images, standardize=True)
     statistics = runs.fitted_statistics(shape, images, inputs)
     family = runs.Family("two", 1, {"ce": "cross_entropy", "gce": "generalized_cross_entropy"})
     program = runs.compile_family(family, 2, shape, inputs, pictures)
@@ -52,9 +53,9 @@ def test_a_shared_program_trains_as_the_method_alone():
     found = runs.carry_out(run, family, program, statistics, inputs, pictures, shape)
 
     asked = dataclasses.replace(runs.experiment(2, shape), first_seed=3)
-    parts = train.assemble("generalized_cross_entropy", asked, (32, 32, 3), 10, 24)
-    state = train.fit_network(parts, train.initial_state(parts, asked), images, inputs)
-    keys = train.seed_keys(asked)
+    parts = setup.assemble("generalized_cross_entropy", asked, (32, 32, 3), 10, 24)
+    state = setup.fit_network(parts, setup.initial_state(parts, asked), images, inputs)
+    keys = training_data.seed_keys(asked)
     alone = whole_run.loop_of_steps(parts, asked)
     _, expected = alone(state, inputs, pictures, keys["order"], keys["augment"])
     np.testing.assert_allclose(found["train_loss"], expected.train_loss[0], rtol=1e-4)

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from experiments.errors import UserError
 from experiments.studies.gpu import results, session
 from experiments.studies.gpu.session import Job, Session
+from experiments.terminal import UserError
 
 
 class Clock:

@@ -1,0 +1,69 @@
+"""Labels for new examples, from a trained run."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from experiments.data import sources
+from experiments.runs import run_folder, saved_model
+from experiments.terminal import Progress, UserError
+
+
+def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -> Path:
+    """Writes the predicted label and its probability for every example of `data`."""
+    run = saved_model.restore(run_dir)
+    resolved = run.resolved
+    output = output or run_dir / "predictions.csv"
+    if output.suffix not in (".csv", ".npz"):
+        raise UserError(f"--output {output} must end in .csv or .npz")
+    class_names = tuple(resolved.get("class_names") or ())
+    images, labels, names = sources.load_images(
+        data,
+        channels=1 if resolved["input_shape"][-1] == 1 else 3,
+        image_size=run.experiment.data.image_size,
+        classes=class_names,
+        progress=progress,
+    )
+    found, trained_on = (
+        [str(images.dtype), list(images.shape[1:])],
+        [resolved["input_dtype"], resolved["input_shape"]],
+    )
+    if found != trained_on:
+        raise UserError(
+            f"each example of {data} is {found[0]} {found[1]}, the run was trained on "
+            f"{trained_on[0]} {trained_on[1]}"
+        )
+
+    probabilities = saved_model.probabilities(run, images).mean(axis=0)
+    _write(output, probabilities, names, class_names)
+
+    predicted = probabilities.argmax(axis=1)
+    which = "the model selected on validation labels" if run.selected else f"the model of epoch {run.epoch}"
+    progress.say(f"{len(images)} predictions by {which} in {output}")
+    if labels is not None:
+        progress.say(f"accuracy against the labels in {data}: {np.mean(predicted == labels):.2%}")
+    return output
+
+
+def _write(
+    path: Path, probabilities: np.ndarray, names: list[str] | None, class_names: tuple[str, ...]
+) -> None:
+    with run_folder.whole(path) as unfinished:
+        if path.suffix == ".npz":
+            with unfinished.open("wb") as file:
+                np.savez_compressed(file, labels=probabilities.argmax(axis=1), probabilities=probabilities)
+        else:
+            with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as table:
+                csv.writer(table).writerows(_rows(probabilities, names, class_names))
+
+
+def _rows(
+    probabilities: np.ndarray, names: list[str] | None, class_names: tuple[str, ...]
+) -> Iterator[list[object]]:
+    yield ["index", "label", "probability", *["file"] * bool(names), *["class"] * bool(class_names)]
+    for index, row in enumerate(probabilities):
+        label = int(row.argmax())
+        known = [*([names[index]] if names else []), *([class_names[label]] if class_names else [])]
+        yield [index, label, f"{row[label]:.6f}", *known]

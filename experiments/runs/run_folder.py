@@ -1,0 +1,227 @@
+"""The files of a run: config.json, metrics.jsonl, summary.json; and what code wrote them.
+
+Of a run's processes on several hosts all read and the first one writes.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import noisy_optax
+from experiments.terminal import UserError, one_line
+from experiments.training import devices
+
+
+def claim(run_dir: Path, config: dict[str, Any]) -> None:
+    """Makes `run_dir` the folder of a run with this `config`, or checks that it is already.
+
+    The first process makes it; the others wait, and check that theirs is the same configuration.
+    """
+    if devices.is_main_process():
+        try:
+            _claim(run_dir, config)
+        finally:
+            devices.wait_for_all_processes("claimed")
+    else:
+        devices.wait_for_all_processes("claimed")
+        _check_same(run_dir, config)
+
+
+def _claim(run_dir: Path, config: dict[str, Any]) -> None:
+    path = run_dir / "config.json"
+    if path.exists():
+        _check_same(run_dir, config)
+        return
+    # A kill may have left a file that was being written.
+    if run_dir.is_dir() and any(entry.suffix != ".unfinished" for entry in run_dir.iterdir()):
+        raise UserError(f"{run_dir} is not empty and has no config.json; choose another --run-dir")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"config": config, "provenance": provenance()})
+
+
+def _check_same(run_dir: Path, config: dict[str, Any]) -> None:
+    differing = list(_differing(read_config(run_dir), _plain(config)))
+    if differing:
+        raise UserError(
+            f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
+            f"choose another --run-dir or delete it"
+        )
+
+
+def _differing(old: Any, new: Any, name: str = "") -> Iterable[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differing(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name} is {old} there, {new} here"
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """The configuration that `claim` saved."""
+    path = run_dir / "config.json"
+    if not path.exists():
+        raise UserError(f"{run_dir} is not a run folder: config.json is missing")
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise UserError(f"{path}: damaged: there is no configuration in it")
+    return content["config"]
+
+
+def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
+    """The metrics of the first `epochs` epochs; lines beyond them are dropped from the file."""
+    path = run_dir / "metrics.jsonl"
+    try:
+        lines = path.read_text().splitlines()[:epochs] if path.exists() else []
+        metrics = [_epoch(line) for line in lines]
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); delete the run folder to start anew") from error
+    if len(metrics) < epochs:
+        raise UserError(
+            f"{path}: has {len(metrics)} epochs, the checkpoint {epochs}; delete the run folder to start anew"
+        )
+    write_text(path, "".join(line + "\n" for line in lines))
+    return metrics
+
+
+def _epoch(line: str) -> dict[str, Any]:
+    epoch = json.loads(line)
+    if not isinstance(epoch, dict) or "train_loss" not in epoch:
+        raise ValueError("expected the metrics of an epoch")
+    return epoch
+
+
+def append_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
+    """Adds one epoch's metrics as a line of metrics.jsonl."""
+    append_line(run_dir / "metrics.jsonl", metrics)
+
+
+def append_line(path: Path, content: Any) -> None:
+    """Adds a line of JSON to a file."""
+    if devices.is_main_process():
+        with _writing(path), path.open("a") as file:
+            file.write(json.dumps(_plain(content)) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file that this module wrote."""
+    try:
+        return json.loads(path.read_text())
+    # The last one is of brackets without an end.
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """What a finished run says of its results."""
+    again = "`train` writes the file anew once it is deleted"
+    try:
+        summary = read_json(path)
+        _ = summary["metric"], summary["seeds"]
+        spreads = [summary[name] for name in ("last", "last_10_mean", "best_epoch")]
+        if all(isinstance(spread, dict) and {"mean", "sd"} <= spread.keys() for spread in spreads):
+            return summary
+    except UserError as error:
+        raise UserError(f"{error}; {again}") from error
+    except (KeyError, TypeError):
+        pass
+    raise UserError(f"{path}: expected the results of a run; {again}")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    write_text(path, as_json(content) + "\n")
+
+
+def as_json(content: Any) -> str:
+    """JSON text; NaN becomes null, which JSON has."""
+    return json.dumps(_plain(content), indent=1)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all; what Unicode does not have becomes a question mark."""
+    if devices.is_main_process():
+        with whole(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """The name under which to write what then becomes `path`, or is gone again if writing fails."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    with _writing(path):
+        try:
+            yield unfinished
+            os.replace(unfinished, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    # The system does not say which file it was that found no room.
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or one_line(error)})") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return _plain(np.asarray(value).tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def fingerprint(*arrays: np.ndarray | None) -> str:
+    """A short hash of the arrays' content, shapes and types."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is not None:
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of the code and of what it runs on."""
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    device = jax.devices()[0]
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        # Not the installed one's: a checkout may be run as it is.
+        "noisy-optax": noisy_optax.__version__,
+        **{package: version(package) for package in packages},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        "device": f"{device.platform} {device.device_kind}",
+    }
+
+
+def _commit() -> str:
+    # Where only the files of a checkout were brought, whoever brought them can say.
+    if named := os.environ.get("NOISY_OPTAX_COMMIT"):
+        return named
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = Path(__file__).parent
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

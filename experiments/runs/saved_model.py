@@ -1,0 +1,87 @@
+"""What a run left behind, read for use: the model it ships and what that model says of images."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import config
+from experiments.config import Experiment
+from experiments.data import stream
+from experiments.data.dataset import Images, Stream
+from experiments.runs import run_folder
+from experiments.terminal import UserError
+from experiments.training.checkpoints import Checkpoints, abstract
+from experiments.training.dynamics import Dynamics
+from experiments.training.setup import assemble, shape_of_run
+from experiments.training.steps import Inputs, Parts, TrainState, compile_evaluation
+
+
+class Trained(NamedTuple):
+    """A run read from its folder; arrays of `params` and `statistics` have a leading axis over seeds.
+
+    Attributes:
+      state: after the last epoch, with the state of the loss.
+      params: of the model that is shipped: of the last epoch, or those selected on validation labels.
+      statistics: BatchNorm's, that belong to `params`.
+      resolved: what the configuration does not say, from config.json: classes, shapes, number of examples.
+      dynamics: None of a run that was trained before they were recorded.
+    """
+
+    experiment: Experiment
+    method: str
+    resolved: dict[str, Any]
+    parts: Parts
+    epoch: int
+    selected: bool
+    state: TrainState
+    params: Any
+    statistics: Any
+    inputs: Inputs
+    dynamics: Dynamics | None
+
+
+def restore(run_dir: Path) -> Trained:
+    """Reads the newest checkpoint of `run_dir`; UserError if there is none."""
+    record = run_folder.read_config(run_dir)
+    try:
+        method, experiment = config.from_record(record)
+        resolved = record["resolved"]
+        input_shape = tuple(resolved["input_shape"])
+        num_classes, examples = resolved["num_classes"], resolved["train_examples"]
+    except (UserError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{run_dir / 'config.json'}: expected the configuration of a run ({error})"
+        ) from error
+    parts = assemble(method, experiment, input_shape, num_classes, examples)
+    channels = jnp.zeros(input_shape[-1])
+    expected = shape_of_run(parts, experiment, Inputs(channels, channels), resolved.get("examples"))
+    restored = Checkpoints(run_dir / "checkpoints", read_only=True).restore(abstract(expected))
+    if restored is None:
+        raise UserError(f"{run_dir} has no checkpoint yet; train it first")
+    epoch, (state, selected, inputs, dynamics) = restored
+    shipped = selected or state
+    return Trained(
+        experiment,
+        method,
+        resolved,
+        parts,
+        epoch,
+        selected is not None,
+        state,
+        shipped.params,
+        shipped.statistics,
+        inputs,
+        dynamics,
+    )
+
+
+def probabilities(trained: Trained, images: Images | Stream) -> np.ndarray:
+    """Of each class for each image, `[seeds, n, C]`; their mean over seeds is what a run predicts."""
+    evaluate = compile_evaluation(trained.parts, trained.experiment.seeds)
+    logits = [
+        evaluate(trained.params, trained.statistics, trained.inputs, chunk) for chunk in stream.chunks(images)
+    ]
+    return np.asarray(jax.nn.softmax(np.concatenate(logits, axis=1)))

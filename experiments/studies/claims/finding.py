@@ -1,0 +1,39 @@
+"""Whether a claim held, part by part."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from numpy.typing import NDArray
+
+from experiments.training import metrics
+
+
+class Finding(NamedTuple):
+    """One part of a claim.
+
+    Attributes:
+      statement: what should be so, with its limit.
+      measured: the numbers that decide.
+      held: whether they are as stated.
+    """
+
+    statement: str
+    measured: str
+    held: bool
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Of the claim as a whole.
+
+    >>> verdict([Finding("more than 1", "2", True), Finding("less than 1", "2", False)])
+    'held in part'
+    """
+    if all(finding.held for finding in findings):
+        return "held"
+    return "held in part" if any(finding.held for finding in findings) else "not held"
+
+
+def exceeds(statement: str, first: NDArray, second: NDArray, unit: str = "points") -> Finding:
+    """Whether `first` is above `second`, seed by seed: the 95 % interval of the difference is above 0."""
+    difference, half = metrics.paired_difference(first, second)
+    return Finding(statement, f"{difference:+.2f} ± {half:.2f} {unit}".rstrip(), difference - half > 0)

@@ -1,0 +1,156 @@
+"""Runs the claims, one after the other, and tells what held: on the terminal and on a page."""
+
+import inspect
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from experiments.runs import run_folder
+from experiments.studies.claims import (
+    dal_dynamics,
+    gradient_ratio,
+    group_fitting,
+    long_servedio,
+    many_classes,
+    outliers,
+    saner_ablation,
+)
+from experiments.studies.claims.finding import Finding, verdict
+from experiments.terminal import UserError
+
+RESULTS = Path(__file__).parents[2] / "results" / "claims"
+
+CLAIMS: dict[str, ModuleType] = {
+    "long_servedio": long_servedio,
+    "outliers": outliers,
+    "gradient_ratio": gradient_ratio,
+    "dal_dynamics": dal_dynamics,
+    "many_classes": many_classes,
+    "group_fitting": group_fitting,
+    "saner_ablation": saner_ablation,
+}
+
+
+def run(names: Iterable[str], output: Path, console: Console) -> None:
+    """Measures each claim, shows it, and writes NAME.json and, where there is one, the picture NAME.png."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is a file; expected a folder, which is made if it is not there")
+    output.mkdir(parents=True, exist_ok=True)
+    # Before the first file is written, which may change the working tree.
+    provenance = run_folder.provenance()
+    lines = []
+    for name in names:
+        claim, started = CLAIMS[name], time.perf_counter()
+        with console.status(f"measuring {name}"):
+            measured = claim.measure()
+        seconds = time.perf_counter() - started
+        run_folder.write_json(
+            output / f"{name}.json", {**measured, "seconds": seconds, "provenance": provenance}
+        )
+        # As a reader of the file has it.
+        measured = run_folder.read_json(output / f"{name}.json")
+        if hasattr(claim, "picture"):
+            claim.picture(measured, output / f"{name}.png")
+        console.print(table(claim, measured))
+        console.print(details(claim.findings(measured)))
+        lines.append(line(name, claim, measured))
+        console.print(f"{lines[-1]}\nresults {output / f'{name}.json'}, {seconds:.0f} s\n", soft_wrap=True)
+    if len(lines) > 1:
+        console.print("\n".join(lines), soft_wrap=True)
+
+
+def headline(claim: ModuleType) -> str:
+    """The claim in a sentence."""
+    return (inspect.getdoc(claim) or "").partition("\n")[0]
+
+
+def line(name: str, claim: ModuleType, measured: dict[str, Any]) -> str:
+    """Claim, verdict, and the numbers of the parts that did not hold, or else of the first."""
+    findings = claim.findings(measured)
+    failed = [finding for finding in findings if not finding.held]
+    numbers = "; ".join(f"{finding.statement}: {finding.measured}" for finding in failed or findings[:1])
+    of = f"{len(findings) - len(failed)} of {len(findings)}"
+    return f"{name}: {verdict(findings)} ({of}). {headline(claim)} {'Not so' if failed else 'So'}: {numbers}"
+
+
+def table(claim: ModuleType, measured: dict[str, Any]) -> Table:
+    """What was measured, for the terminal."""
+    heading, *rows = claim.rows(measured)
+    printed = Table(title=headline(claim), box=box.SIMPLE)
+    printed.add_column(heading[0])
+    for column in heading[1:]:
+        printed.add_column(column, justify="right")
+    for row in rows:
+        printed.add_row(*row)
+    return printed
+
+
+def details(findings: Iterable[Finding]) -> Table:
+    """The parts of a claim, for the terminal."""
+    printed = Table(box=box.SIMPLE)
+    for heading in ("part of the claim", "measured", "held"):
+        printed.add_column(heading)
+    for finding in findings:
+        printed.add_row(finding.statement, finding.measured, "yes" if finding.held else "no")
+    return printed
+
+
+def page() -> str:
+    """The page beside the results: every claim, what was measured, and whether it held."""
+    files = {name: RESULTS / f"{name}.json" for name in CLAIMS}
+    measured = {name: run_folder.read_json(file) for name, file in files.items() if file.exists()}
+    overview = [["claim", "paper", "verdict"], ["---"] * 3]
+    for name, claim in CLAIMS.items():
+        overview.append([f"[{headline(claim)}](#{name})", claim.PAPER, _in_short(claim, measured.get(name))])
+    sections = (section(name, CLAIMS[name], own) for name, own in measured.items())
+    return f"""# The papers' claims
+
+Made small enough for two CPU cores, so that "held" means: held here. `python -m experiments claims` measures
+all of them, `python -m experiments claims NAME` one; `python -m experiments tables` makes this page from the
+files in this folder (JSON, with the code's version). The limits that decide were written into the code before
+the first measurement; those of `many_classes` after it, and of `long_servedio` after a first look at some
+losses, when the number of steps was chosen.
+
+{markdown(overview)}
+{"".join(sections)}"""
+
+
+def _in_short(claim: ModuleType, measured: dict[str, Any] | None) -> str:
+    if measured is None:
+        return "not measured yet"
+    findings = claim.findings(measured)
+    return f"{verdict(findings)} ({sum(finding.held for finding in findings)} of {len(findings)})"
+
+
+def section(name: str, claim: ModuleType, measured: dict[str, Any]) -> str:
+    """A claim on the page."""
+    findings = claim.findings(measured)
+    parts = [["part of the claim", "measured", "held"], ["---"] * 3]
+    parts += [
+        [finding.statement, finding.measured, "yes" if finding.held else "**no**"] for finding in findings
+    ]
+    heading, *rows = claim.rows(measured)
+    rule = ["---", *["---:"] * (len(heading) - 1)]
+    picture = f"![{headline(claim)}]({name}.png)\n\n" if hasattr(claim, "picture") else ""
+    return f"""## {name}
+
+{inspect.getdoc(claim)}
+
+{claim.PAPER}. {verdict(findings).capitalize()}:
+
+{markdown(parts)}
+Measured: {measured["what"]}.
+
+{markdown([heading, rule, *rows])}
+{picture}"""
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A table of Markdown."""
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)

@@ -1,0 +1,93 @@
+"""Checkpoints of a run, by orbax: written whole or not at all, and never trusted blindly."""
+
+import logging
+import os
+import re
+import shutil
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from experiments.terminal import UserError, one_line
+from experiments.training import devices
+
+
+class Checkpoints:
+    """The newest two checkpoints in a folder, by epoch.
+
+    Writing is synchronous: when `save` returns, the checkpoint is complete under its final name.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False):
+        # What goes wrong is raised as well, and said in one line.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
+            create=not read_only,
+        )
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+
+    def save(self, epoch: int, tree: Any) -> None:
+        """Writes `tree` as the state after `epoch` epochs."""
+        try:
+            self._manager.save(epoch, args=ocp.args.StandardSave(tree), force=True)
+        except (OSError, ValueError) as error:
+            # A full disk is a ValueError of the storage library's, which numbers the system's error.
+            found = re.search(r"os_error_code\W+(\d+)", str(error))
+            if isinstance(error, ValueError) and not found:
+                raise
+            if devices.is_main_process():
+                for unfinished in self._folder.glob("*.orbax-checkpoint-tmp"):
+                    shutil.rmtree(unfinished, ignore_errors=True)
+            reason = os.strerror(int(found[1])) if found else one_line(error)
+            raise UserError(
+                f"{self._folder}: checkpoint of epoch {epoch} cannot be written ({reason}); make room, and "
+                f"the same command goes on from the last one"
+            ) from error
+
+    def restore(self, abstract: Any) -> tuple[int, Any] | None:
+        """Epoch and tree of the newest readable checkpoint; `abstract` tells its shapes and types.
+
+        A damaged checkpoint is skipped with a warning; None if there is none at all.
+        """
+        epochs = sorted(self._manager.all_steps(), reverse=True)
+        for epoch in epochs:
+            try:
+                return epoch, self._manager.restore(epoch, args=ocp.args.StandardRestore(abstract))
+            except Exception as error:  # what orbax raises depends on which file is damaged
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                warnings.warn(
+                    f"{self._folder / str(epoch)}: damaged checkpoint skipped ({reason[:200]})", stacklevel=2
+                )
+        if epochs:
+            raise UserError(f"{self._folder}: no checkpoint can be read; delete the run folder to start anew")
+        return None
+
+    def set_aside_after(self, epoch: int) -> None:
+        """Renames checkpoints newer than `epoch`, which could not be restored; their place is needed."""
+        newer_ones = [saved for saved in self._manager.all_steps() if saved > epoch]
+        devices.wait_for_all_processes("looked at checkpoints")
+        for newer in newer_ones if devices.is_main_process() else ():
+            aside = self._folder.parent / "damaged-checkpoints"
+            aside.mkdir(exist_ok=True)
+            (self._folder / str(newer)).rename(aside / f"{newer}-{time.time_ns()}")
+        devices.wait_for_all_processes("set checkpoints aside")
+        self._manager.reload()
+
+    def close(self) -> None:
+        """Waits for orbax's own bookkeeping."""
+        self._manager.close()
+
+
+def abstract(tree: Any, sharding: jax.sharding.Sharding | None = None) -> Any:
+    """Shapes and types of `tree`'s arrays, with the sharding they shall have: by default one device's."""
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)

@@ -1,0 +1,146 @@
+"""The loop over epochs, in the order in which things happen in a run."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import noisy_optax as nox
+from experiments.config import Experiment, Placement
+from experiments.runs import run_folder
+from experiments.terminal import Progress, Stopped
+from experiments.training import devices, from_disk, metrics, steps
+from experiments.training.checkpoints import Checkpoints, abstract
+from experiments.training.from_disk import WithinEpochs
+from experiments.training.measurement import compile_measurement, warn_if_diverged
+from experiments.training.setup import Run, Setup, set_up, start
+from experiments.training.training_data import Fold, seeds_of
+
+
+def train(
+    method: str,
+    experiment: Experiment,
+    run_dir: Path,
+    progress: Progress,
+    placement: Placement = Placement(),  # noqa: B008  # frozen
+    fold: Fold | None = None,
+) -> dict[str, Any]:
+    """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""
+    setup = set_up(method, experiment, placement, progress, fold)
+    run_folder.claim(run_dir, setup.record)
+    if (run_dir / "summary.json").exists():
+        summary = run_folder.read_summary(run_dir / "summary.json")
+        progress.say(f"{run_dir}: already finished")
+        return summary
+    checkpoints, within = Checkpoints(run_dir / "checkpoints"), checkpoints_within_epochs(run_dir, setup)
+    epoch, run = resume(setup, run_dir, checkpoints, within, progress)
+    history = run_folder.read_metrics(run_dir, epoch)
+    run_epoch, evaluate = compile_epoch(setup, within)
+    measure = compile_measurement(setup, evaluate)
+    started, diverged, last = time.perf_counter(), False, experiment.optimization.epochs
+    with progress.epochs(method, epoch, last) as report_epoch:
+        while epoch < last:
+            state, batches = run_epoch(epoch, run)
+            epoch += 1
+            run, measured = measure(epoch, run, state, batches)
+            run_folder.append_metrics(run_dir, measured)
+            history.append(measured)
+            stopping = epoch < last and is_time_over(placement, started)
+            if stopping or epoch == last or epoch % experiment.checkpoint_every == 0:
+                checkpoints.save(epoch, run)
+            report_epoch(measured)
+            diverged = diverged or warn_if_diverged(method, measured, seeds_of(experiment))
+            if stopping:
+                checkpoints.close()
+                raise Stopped(f"{run_dir}: stopped after epoch {epoch}; the same command goes on from there")
+    checkpoints.close()
+    if within is not None:
+        within.remove()
+    return finish(setup, run_dir, run, history, time.perf_counter() - started)
+
+
+def checkpoints_within_epochs(run_dir: Path, setup: Setup) -> WithinEpochs | None:
+    """The checkpoints between steps that the configuration asks for."""
+    every, batch_size = setup.experiment.checkpoint_every_steps, setup.experiment.optimization.batch_size
+    if every is None:
+        return None
+    return WithinEpochs(run_dir, every, len(setup.split.train_images) // batch_size, batch_size)
+
+
+def resume(
+    setup: Setup, run_dir: Path, checkpoints: Checkpoints, within: WithinEpochs | None, progress: Progress
+) -> tuple[int, Run]:
+    """The number of finished epochs and the run after them: at the newest checkpoint, or before step 1."""
+    sharding = devices.replicated(setup.parts.mesh)
+    epoch, run = 0, start(setup)
+    if restored := checkpoints.restore(abstract(run, sharding)):
+        epoch, run = restored
+        checkpoints.set_aside_after(epoch)
+        progress.say(f"{run_dir}: resuming after epoch {epoch}")
+    if within is not None:
+        epoch, step, run = within.restore(epoch, run, sharding)
+        if step:
+            progress.say(f"{run_dir}: resuming after step {step} of epoch {epoch + 1}")
+    return epoch, run
+
+
+def compile_epoch(setup: Setup, within: WithinEpochs | None) -> tuple[Callable, Callable]:
+    """`run_epoch(epoch, run) -> (state, batches)`, and the evaluation that goes with it."""
+    parts, split = setup.parts, setup.split
+    images = devices.images_everywhere(parts.mesh, split.train_images)
+    given = devices.everywhere(parts.mesh, split.train_given)
+    compile_loops = from_disk.compile_loops if setup.experiment.data.stream else steps.compile_loops
+    run_compiled, evaluate = compile_loops(parts, setup.experiment)
+
+    def run_epoch(epoch, run):
+        keys = (
+            jax.vmap(jax.random.fold_in, (0, None))(setup.keys[purpose], epoch)
+            for purpose in ("order", "augment")
+        )
+        resumption = within.arguments(epoch, run) if within is not None else {}
+        return run_compiled(run.state, setup.inputs, images, given, *keys, **resumption)
+
+    return run_epoch, evaluate
+
+
+def is_time_over(placement: Placement, started: float) -> bool:
+    """Whether the minutes that the user gave are over."""
+    minutes = placement.stop_after
+    return minutes is not None and time.perf_counter() > started + 60 * minutes
+
+
+def finish(
+    setup: Setup, run_dir: Path, run: Run, history: list[dict[str, Any]], seconds: float
+) -> dict[str, Any]:
+    """Draws the pictures of a finished run and writes its summary, last of all."""
+    given = setup.given
+    summary = {
+        **metrics.summarize(history),
+        "seeds": list(seeds_of(setup.experiment)),
+        "seconds": seconds,
+        "realised_noise": None if given.rate is None else {"rate": given.rate, "matrix": given.matrix},
+        "config": setup.record,
+        "provenance": run_folder.provenance(),
+    }
+    if devices.is_main_process():
+        plot(setup.method, history, run.state.loss, run_dir)
+    # Last: this file says that the run is finished.
+    run_folder.write_json(run_dir / "summary.json", summary)
+    return summary
+
+
+def plot(method: str, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:
+    """The pictures of a finished run."""
+    # Here, so that training begins before Matplotlib has been imported.
+    from experiments.pages import plots
+
+    plots.curves(history, run_dir / "curves.png", title=method)
+    if "group_b" in history[-1]:
+        plots.groups(history, run_dir / "groups.png", title=method)
+    if isinstance(loss_state, nox.ogc.OGCState):
+        queue, valid = np.asarray(loss_state.queue), np.asarray(loss_state.valid)
+        plots.threshold(history, run_dir / "threshold.png", title=method)
+        plots.mixture(queue, valid, history[-1], run_dir / "mixture.png", title=method)

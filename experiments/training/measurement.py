@@ -1,0 +1,124 @@
+"""What is measured after each epoch: accuracies, what the examples were predicted as, SANER's groups."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.data import stream
+from experiments.training import devices, dynamics, metrics, steps
+from experiments.training.setup import Run, Selected, Setup
+from experiments.training.steps import Batches, Parts, TrainState
+from experiments.training.training_data import Split
+
+
+def compile_measurement(setup: Setup, evaluate: Callable) -> Callable[..., tuple[Run, dict[str, Any]]]:
+    """`measure(epoch, run, state, batches) -> (run, metrics)`, of the state after an epoch.
+
+    Args:
+      setup: of the run.
+      evaluate: as compiled by `steps.compile_loops`.
+    """
+    parts, dataset, split = setup.parts, setup.dataset, setup.split
+    record = compile_record(parts, split)
+    groups = group_measurement(setup)
+    test_images = devices.images_everywhere(parts.mesh, dataset.test_images)
+    validation_images = devices.images_everywhere(parts.mesh, split.validation_images)
+
+    def logits_of(state, images):
+        return evaluate(state.params, state.statistics, setup.inputs, images)
+
+    def measure(epoch, run, state, batches):
+        # The state of the loss is fetched now: the next epoch reuses the memory of the state.
+        measured = {
+            "epoch": epoch,
+            **measure_training(batches, split),
+            **jax.device_get(parts.method.measure(state.loss)),
+            **jax.device_get(groups(state)),
+        }
+        held_out = logits_of(state, validation_images) if len(validation_images) else None
+        if held_out is not None:
+            predicted = np.argmax(held_out, axis=-1)
+            measured["validation_accuracy"] = metrics.accuracy(predicted, split.validation_given)
+        if test_images is not None and dataset.test_labels is not None:
+            predicted = np.argmax(logits_of(state, test_images), axis=-1)
+            measured["test_accuracy"] = metrics.accuracy(predicted, dataset.test_labels)
+            measured["test_recall"] = metrics.per_class_recall(
+                predicted, dataset.test_labels, dataset.num_classes
+            )
+        recorded = record(run.dynamics, batches, held_out)
+        return Run(state, select(run.selected, state, measured), setup.inputs, recorded), measured
+
+    return measure
+
+
+def compile_record(parts: Parts, split: Split) -> Callable:
+    """`record(dynamics, batches, logits) -> dynamics`: adds an epoch's batches and the held-out logits."""
+    mesh = parts.mesh
+    examples = devices.everywhere(mesh, (split.training, split.validation, split.validation_given))
+
+    def record(recorded, examples, batches, logits):
+        training, validation, given = examples
+        _, predictions, margins, indices = (x.reshape(len(x), -1) for x in batches)
+        predictions, margins = predictions.astype(jnp.int32), margins.astype(jnp.float32)
+        weight = dynamics.epoch_weight(margins)
+        recorded = dynamics.record(recorded, training[indices], predictions, margins, weight)
+        if logits is None:
+            return recorded
+        held_out = jnp.tile(validation, (len(given), 1)), jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return dynamics.record(recorded, *held_out, dynamics.margins(logits, given), weight)
+
+    compiled = jax.jit(record, out_shardings=devices.replicated(mesh))
+    return lambda recorded, batches, logits: compiled(
+        recorded, examples, batches, devices.everywhere(mesh, logits)
+    )
+
+
+def measure_training(batches: Batches, split: Split) -> dict[str, Any]:
+    """The epoch's metrics on the training batches, given and clean labels looked up by index."""
+    losses, predictions, indices = (
+        np.asarray(x).reshape(len(x), -1) for x in (batches.loss, batches.predictions, batches.indices)
+    )
+    given = np.take_along_axis(split.train_given, indices, axis=1)
+    clean = None if split.train_clean is None else split.train_clean[indices]
+    return metrics.train_metrics(losses, predictions, given, clean)
+
+
+def group_measurement(setup: Setup) -> Callable[[TrainState], dict[str, Any]]:
+    """What `--group-statistics` adds to an epoch's metrics, on the first training examples."""
+    parts, experiment, split, inputs = setup.parts, setup.experiment, setup.split, setup.inputs
+    if not experiment.group_statistics:
+        return lambda state: {}
+    images = next(stream.chunks(split.train_images, steps.GROUP_EXAMPLES))
+    given = split.train_given[:, : steps.GROUP_EXAMPLES]
+    clean = None if split.train_clean is None else given == split.train_clean[: steps.GROUP_EXAMPLES]
+    run = steps.compile_group_statistics(parts, experiment.seeds)
+    return lambda state: run(state, inputs, images, given, clean)
+
+
+def select(selected: Selected | None, state: TrainState, measured: dict[str, Any]) -> Selected | None:
+    """The better of `selected` and the present parameters by accuracy on the held-out given labels."""
+    if selected is None:
+        return None
+    accuracy = jnp.asarray(measured["validation_accuracy"], jnp.float32)
+    better = accuracy > selected.accuracy
+
+    def choose(new, old):
+        return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, Selected(state.params, state.statistics, accuracy), selected)
+
+
+def warn_if_diverged(method: str, measured: dict[str, Any], seeds: range) -> bool:
+    """Warns if a loss is no longer a number; the run goes on, since other seeds may be well."""
+    lost = [seed for seed, loss in zip(seeds, measured["train_loss"], strict=True) if not np.isfinite(loss)]
+    if lost:
+        warnings.warn(
+            f"{method}: training loss of seed {lost[0]} is not finite in epoch {measured['epoch']}; "
+            f"try a smaller --learning-rate, or --standardize if the features are large",
+            stacklevel=2,
+        )
+    return bool(lost)

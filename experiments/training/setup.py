@@ -1,0 +1,171 @@
+"""What a run is made of before its first step: network, method, optimizer, data, state."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from experiments import config, methods, models
+from experiments.config import Experiment, Placement
+from experiments.data import augmentation, stream
+from experiments.data.dataset import Dataset, Images, Stream
+from experiments.data.labels import GivenLabels
+from experiments.terminal import Progress, UserError
+from experiments.training import devices, dynamics, optimizers, steps
+from experiments.training.dynamics import Dynamics
+from experiments.training.steps import Inputs, Parts, TrainState
+from experiments.training.training_data import Fold, Split, load, measure_inputs, resolved, seed_keys
+
+
+class Selected(NamedTuple):
+    """The parameters of the best epoch so far, and the validation accuracy that makes them so."""
+
+    params: Any
+    statistics: Any
+    accuracy: Float[Array, "seeds"]
+
+
+class Run(NamedTuple):
+    """What a checkpoint holds; `selected` is None where the last epoch's parameters are used."""
+
+    state: TrainState
+    selected: Selected | None
+    inputs: Inputs
+    dynamics: Dynamics | None = None
+
+
+class Setup(NamedTuple):
+    """All that a run is made of and that does not change while it trains.
+
+    Attributes:
+      record: the configuration as it is saved in the run folder.
+      keys: one key per seed for each thing that is drawn.
+    """
+
+    method: str
+    experiment: Experiment
+    placement: Placement
+    record: dict[str, Any]
+    dataset: Dataset
+    given: GivenLabels
+    split: Split
+    inputs: Inputs
+    keys: dict[str, PRNGKeyArray]
+    parts: Parts
+
+
+def set_up(
+    method: str, experiment: Experiment, placement: Placement, progress: Progress, fold: Fold | None
+) -> Setup:
+    """Loads the data, draws the given labels and builds network, method and optimizer."""
+    config.check(experiment)
+    mesh = devices.mesh(placement, experiment.optimization.batch_size)
+    keys = seed_keys(experiment)
+    dataset, given, split = load(experiment, progress, fold)
+    input_shape, examples = dataset.train_images.shape[1:], len(split.train_images)
+    parts = assemble(method, experiment, input_shape, dataset.num_classes, examples)._replace(mesh=mesh)
+    record = config.as_record(method, experiment) | {"resolved": resolved(dataset, examples, fold)}
+    inputs = devices.everywhere(mesh, measure_inputs(split.train_images, experiment.data.standardize))
+    keys = devices.everywhere(mesh, keys)
+    return Setup(method, experiment, placement, record, dataset, given, split, inputs, keys, parts)
+
+
+def start(setup: Setup) -> Run:
+    """The run before its first step."""
+    parts, experiment, split = setup.parts, setup.experiment, setup.split
+    state = fit_network(parts, initial_state(parts, experiment), split.train_images, setup.inputs)
+    return initial_run(state, parts, experiment, setup.inputs, len(setup.dataset.train_images))
+
+
+def assemble(
+    method: str, experiment: Experiment, input_shape: tuple[int, ...], num_classes: int, train_examples: int
+) -> Parts:
+    """The network, the method and the optimizer that the configuration names."""
+    optimization = experiment.optimization
+    steps_per_epoch = train_examples // optimization.batch_size
+    learning_rate = optimizers.learning_rate(optimization, steps_per_epoch)
+    setting = methods.Setting(
+        num_classes, optimization.epochs, steps_per_epoch, learning_rate, train_examples
+    )
+    chosen = methods.build(config.hyperparameters_of(method, experiment), setting)
+    limit = optimization.gradient_norm_clip
+    optimizer = optax.chain(
+        chosen.transformation,
+        optimizers.l1_decay(optimization.l1_decay),
+        optax.identity() if limit is None else optax.clip_by_global_norm(limit),
+        optimizers.build(optimization, learning_rate),
+    )
+    if experiment.augmentation.evaluate_flipped and len(input_shape) != 3:
+        raise UserError(f"--evaluate-flipped needs images [N, H, W, C], got [N, {input_shape[0]}]")
+    network = models.build(experiment.model, input_shape, num_classes)
+    return Parts(
+        network,
+        chosen,
+        optimizer,
+        optimization.perturbed_statistics,
+        augmentation.build(experiment.augmentation, input_shape),
+        experiment.augmentation.evaluate_flipped,
+    )
+
+
+def initial_state(parts: Parts, experiment: Experiment) -> TrainState:
+    """Parameters and states before the first step, for all seeds."""
+    # It runs once: on a CPU, to optimize it takes longer than that saves.
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    draw = jax.jit(
+        functools.partial(draw_state, parts),
+        out_shardings=devices.replicated(parts.mesh),
+        compiler_options=options,
+    )
+    return draw(devices.everywhere(parts.mesh, seed_keys(experiment)["init"]))
+
+
+# What a network computes from training images before the first step is computed from so many.
+FIT_EXAMPLES = 5000
+
+
+def fit_network(parts: Parts, state: TrainState, images: Images | Stream, inputs: Inputs) -> TrainState:
+    """The initial state with what the network computes from the first training images, if it does."""
+    if parts.network.fit is None:
+        return state
+    first = next(stream.chunks(images, FIT_EXAMPLES))
+    statistics = parts.network.fit(state.statistics, np.asarray(steps.prepare(inputs, jnp.asarray(first))))
+    return state._replace(statistics=devices.everywhere(parts.mesh, statistics))
+
+
+def draw_state(parts: Parts, keys: PRNGKeyArray) -> TrainState:
+    """Parameters and states before the first step, for the seeds of the keys."""
+
+    def draw(key):
+        params, statistics = parts.network.init(key)
+        return TrainState(params, statistics, steps.training_step(parts).init(params))
+
+    return jax.vmap(draw, out_axes=steps.seed_axes(parts))(keys)
+
+
+def initial_run(
+    state: TrainState, parts: Parts, experiment: Experiment, inputs: Inputs, examples: int | None
+) -> Run:
+    """The run before its first step, to record the dynamics of so many examples of the source."""
+    recorded = None if examples is None else dynamics.nothing_seen(experiment.seeds, examples)
+    recorded = devices.everywhere(parts.mesh, recorded)
+    if experiment.select == "last":
+        return Run(state, None, inputs, recorded)
+    # Copies: the training epoch reuses the memory of the state that it is given.
+    params, statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
+    none_yet = devices.everywhere(parts.mesh, np.full(experiment.seeds, -1, np.float32))
+    return Run(state, Selected(params, statistics, none_yet), inputs, recorded)
+
+
+def shape_of_run(parts: Parts, experiment: Experiment, inputs: Inputs, examples: int | None) -> Run:
+    """Shapes and types of what a checkpoint holds."""
+
+    def draw():
+        state = draw_state(parts, seed_keys(experiment)["init"])
+        return initial_run(state, parts, experiment, inputs, examples)
+
+    return jax.eval_shape(draw)

@@ -1,0 +1,137 @@
+"""Which examples a run trains on, which it holds out, and the keys of all that is drawn."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from experiments.config import Experiment
+from experiments.data import labels as data_labels
+from experiments.data import sources, stream
+from experiments.data.dataset import Dataset, Images, Stream
+from experiments.runs import run_folder
+from experiments.terminal import Progress, UserError
+from experiments.training.steps import Inputs
+
+
+class Fold(NamedTuple):
+    """A part of the training set, `number` from 0 of `of`, that is held out instead of a fraction of it."""
+
+    number: int
+    of: int
+
+
+class Split(NamedTuple):
+    """Training and validation examples; the labels have a leading axis over seeds.
+
+    Attributes:
+      training: their indices in the training set of the source.
+      validation: likewise.
+    """
+
+    train_images: Images | Stream
+    train_given: np.ndarray
+    train_clean: np.ndarray | None
+    validation_images: Images | Stream
+    validation_given: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+
+
+def load(
+    experiment: Experiment, progress: Progress, fold: Fold | None = None
+) -> tuple[Dataset, data_labels.GivenLabels, Split]:
+    """The data set, the labels that each seed is given, and what of both is trained on."""
+    data, batch_size = experiment.data, experiment.optimization.batch_size
+    if data.stream and jax.process_count() > 1:
+        raise UserError("--stream works with a single process only; leave out --coordinator")
+    dataset = sources.load(
+        data.dataset,
+        image_size=data.image_size,
+        data_dir=data.data_dir,
+        streamed=data.stream,
+        progress=progress,
+    )
+    given = data_labels.corrupt(data, dataset, seed_keys(experiment)["noise"])
+    split = hold_out(dataset.train_images, given, data.validation_fraction, fold)
+    if len(split.train_images) < batch_size:
+        raise UserError(
+            f"--batch-size {batch_size} is more than the {len(split.train_images)} training examples"
+        )
+    return dataset, given, split
+
+
+def resolved(dataset: Dataset, train_examples: int, fold: Fold | None = None) -> dict[str, Any]:
+    """What a run depends on beside its configuration: the data that was found under a name, and the fold."""
+    return ({} if fold is None else {"fold": fold}) | {
+        "num_classes": dataset.num_classes,
+        "input_shape": list(dataset.train_images.shape[1:]),
+        "input_dtype": str(dataset.train_images.dtype),
+        "train_examples": train_examples,
+        "examples": len(dataset.train_images),
+        "data_hash": run_folder.fingerprint(*map(stream.identity, dataset[:5])),
+        "class_names": dataset.class_names,
+    }
+
+
+def hold_out(
+    images: Images | Stream, given: data_labels.GivenLabels, fraction: float, fold: Fold | None = None
+) -> Split:
+    """Takes a fraction of the examples, or a fold, out of the training set, the same for every seed."""
+    order = np.random.default_rng(0).permutation(len(images))
+    held = round(fraction * len(images))
+    if fold is not None:
+        start = fold.number * len(order) // fold.of
+        held = (fold.number + 1) * len(order) // fold.of - start
+        order = np.roll(order, -start)
+    elif fraction and not 0 < held < len(images):
+        raise UserError(
+            f"--validation-fraction {fraction:g} of {len(images)} examples leaves none to "
+            f"{'train on' if held else 'validate on'}"
+        )
+    validation, training = np.sort(order[:held]), np.sort(order[held:])
+    clean = None if given.clean is None else given.clean[training]
+    return Split(
+        stream.take(images, training),
+        given.given[:, training],
+        clean,
+        stream.take(images, validation),
+        given.given[:, validation],
+        training,
+        validation,
+    )
+
+
+def measure_inputs(images: Images | Stream, standardize: bool) -> Inputs:
+    """Byte pixels are brought to [0, 1]; `standardize` centres and scales each channel or feature."""
+    unit = 1 / 255 if images.dtype == np.uint8 else 1.0
+    channels = images.shape[-1:]
+    if not standardize:
+        return Inputs(jnp.zeros(channels, jnp.float32), jnp.full(channels, unit, jnp.float32))
+    # In chunks, so that a stream gives the same to the last bit.
+    count = math.prod(images.shape[:-1])
+
+    def mean_of(function):
+        sums = [function(chunk).reshape(-1, *channels).sum(axis=0) for chunk in stream.chunks(images)]
+        return sum(sums) / count
+
+    mean = mean_of(lambda chunk: chunk.astype(np.float64))
+    sd = np.sqrt(mean_of(lambda chunk: np.square(chunk - mean)))
+    # A feature that never varies carries nothing: centred, it is 0 whatever its scale.
+    return Inputs(jnp.asarray(mean, jnp.float32), jnp.asarray(1 / np.where(sd > 0, sd, 1), jnp.float32))
+
+
+def seeds_of(experiment: Experiment) -> range:
+    """The seeds that the configuration asks for."""
+    return range(experiment.first_seed, experiment.first_seed + experiment.seeds)
+
+
+def seed_keys(experiment: Experiment) -> dict[str, PRNGKeyArray]:
+    """One key per seed for each thing that is drawn, so that none depends on how much another draws."""
+    roots = jax.vmap(jax.random.key)(jnp.asarray(seeds_of(experiment), jnp.uint32))
+    # New purposes go last, so that those before them keep their draws.
+    purposes = ("noise", "init", "order", "augment")
+    return {name: jax.vmap(jax.random.fold_in, (0, None))(roots, i) for i, name in enumerate(purposes)}

@@ -1,0 +1,200 @@
+import csv
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from experiments.__main__ import main
+from experiments.commands import audit
+from experiments.runs import saved_model
+from experiments.studies import audit_benchmark
+from experiments.training import dynamics, steps
+
+FLAGS = ["--batch-size", "8", "--width", "16"]
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory, tiny_npz):
+    folder = tmp_path_factory.mktemp("audit") / "run"
+    flags = ["--dataset", f"npz:{tiny_npz}", *FLAGS, "--epochs", "30", "--seeds", "2"]
+    flags += ["--validation-fraction", "0.2"]
+    assert main(["train", *flags, "--run-dir", str(folder)]) == 0
+    return folder
+
+
+def lines(folder):
+    with (folder / "labels.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_margins_by_hand():
+    logits = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]))
+    np.testing.assert_allclose(dynamics.margins(logits, jnp.array([0, 2])), [0.5, -0.6], rtol=1e-5)
+
+
+def test_epochs_are_weighed_and_the_majority_wins():
+    """Three epochs, the second without example 0, against sums in numpy."""
+    found = dynamics.nothing_seen(1, 3)
+    epochs = (
+        ([0, 1, 2], [2, 1, 0], [0.5, -0.5, 1.0], 1.0),
+        ([2, 1], [0, 2], [0.2, -0.1], 0.5),
+        ([0, 1, 2], [1, 2, 0], [0.1, -0.2, 0.3], 2.0),
+    )
+    for indices, predictions, margins, weight in epochs:
+        found = dynamics.record(
+            found, jnp.array([indices]), jnp.array([predictions]), jnp.array([margins]), jnp.array([weight])
+        )
+    np.testing.assert_allclose(found.weight, [[3.0, 3.5, 3.5]])
+    np.testing.assert_allclose(found.margin, [[0.7, -0.95, 1.7]], rtol=1e-6)
+    np.testing.assert_array_equal(found.vote, [[1, 2, 0]])
+    np.testing.assert_allclose(found.lead, [[1.0, 1.5, 3.5]])
+
+
+def test_an_epoch_that_tells_nothing_weighs_nothing():
+    margins = jnp.array([[-0.1] * 4, [1.0, 0.5, 0.9, 0.8], [-1.0, 1.0, -1.0, 1.0]])
+    np.testing.assert_allclose(dynamics.epoch_weight(margins), [0, 0, 0.5**4], atol=1e-12)
+
+
+def test_the_rate_and_its_error_by_hand():
+    found = audit.noise_rate(np.array([0.0, 0.2, 0.9, 1.0]))
+    error = np.sqrt(0.25 / 4 + ((0.2 + 0.1) / 4 / 2) ** 2)
+    np.testing.assert_allclose(found, [0.5, error, 0.5 - 1.96 * error, 0.5 + 1.96 * error])
+    assert audit.noise_rate(np.zeros(9)) == (0, 0, 0, 0)
+
+
+def test_the_early_disagreement_bounds_the_share_and_keeps_the_order():
+    suspicions = np.linspace(0.01, 0.99, 100)
+    bounded = audit.no_more_than(suspicions, 0.1)
+    assert np.mean(bounded > 0.5) == pytest.approx(0.1)
+    assert (np.diff(bounded) > 0).all()
+    np.testing.assert_allclose(audit.no_more_than(suspicions, 0.6), suspicions)
+    assert not (audit.no_more_than(suspicions, 0.0) > 0.5).any()
+    assert audit.noise_rate(bounded, 0.9).high == 0.9
+
+
+def test_a_mixture_of_equal_losses_accuses_nobody():
+    assert (audit.from_mixture(np.zeros(5)) <= 0.5).all()
+    low, high = audit.from_mixture(np.array([0.1, 0.2, 0.15, 4.0, 4.1]))[[0, 3]]
+    assert low < 0.01 < 0.99 < high
+
+
+def test_every_example_is_in_the_list_once_and_wrong_labels_are_at_its_head(run_dir, tiny_arrays, capsys):
+    for method in ("mixture", "both", "dynamics"):
+        assert main(["audit", str(run_dir), "--method", method]) == 0
+        said, rows = capsys.readouterr().out, lines(run_dir)
+        found = json.loads((run_dir / "audit.json").read_text())
+        assert sorted(int(row["index"]) for row in rows) == list(range(60))
+        assert [int(row["rank"]) for row in rows] == list(range(1, 61))
+        assert found["method"] == method
+        assert f"{found['auroc']:.3f}" in said
+    given, clean = tiny_arrays["train_labels"], tiny_arrays["train_clean_labels"]
+    head = [int(row["index"]) for row in rows[:6]]
+    assert len(set(head) & set(range(6))) >= 5
+    assert sum(int(row["suggested_label"]) == clean[int(row["index"])] for row in rows) >= 54
+    assert [int(row["given_label"]) for row in rows] == [given[int(row["index"])] for row in rows]
+    wrong = [float(row["probability_wrong"]) for row in rows]
+    assert wrong == sorted(wrong, reverse=True)
+    assert found["auroc"] == pytest.approx(
+        roc_auc_score((given != clean)[[int(row["index"]) for row in rows]], wrong), abs=1e-3
+    )
+    rate = found["estimated_noise_rate"]
+    assert rate["low"] <= 0.1 <= rate["high"]
+    with np.load(run_dir / "audit.npz") as arrays:
+        assert {name: (arrays[name].shape, arrays[name].dtype) for name in arrays.files} == {
+            "given_labels": ((60,), np.int32),
+            "probabilities": ((60, 3), np.float32),
+            "probability_wrong": ((60,), np.float32),
+        }
+        np.testing.assert_array_equal(arrays["given_labels"], given)
+
+
+def test_held_out_examples_are_measured_after_the_epoch(tmp_path, tiny_npz, tiny_arrays):
+    flags = ["--dataset", f"npz:{tiny_npz}", *FLAGS, "--epochs", "1", "--validation-fraction", "0.2"]
+    assert main(["train", *flags, "--run-dir", str(tmp_path / "run")]) == 0
+    run = saved_model.restore(tmp_path / "run")
+    held_out = np.sort(np.random.default_rng(0).permutation(60)[:12])
+    p = saved_model.probabilities(run, tiny_arrays["train_images"][held_out])
+    expected = dynamics.margins(jnp.log(p), tiny_arrays["train_labels"][None, held_out])
+    margin, weight, vote, _ = (np.asarray(x)[:, held_out] for x in run.dynamics)
+    np.testing.assert_allclose(margin / weight, expected, rtol=1e-3)
+    np.testing.assert_array_equal(vote, p.argmax(axis=-1))
+
+
+def test_folds_are_trained_once_and_never_on_what_they_judge(run_dir, tiny_arrays, monkeypatch):
+    command = ["audit", str(run_dir), "--folds", "3"]
+    assert main(command) == 0
+    found = (run_dir / "labels.csv").read_bytes()
+    monkeypatch.setattr(steps, "compile_loops", None)
+    assert main(command) == 0
+    assert (run_dir / "labels.csv").read_bytes() == found
+    records = [json.loads((run_dir / "folds" / "3" / k / "config.json").read_text()) for k in "012"]
+    resolved = [record["config"]["resolved"] for record in records]
+    assert [(own["fold"], own["train_examples"]) for own in resolved] == [([k, 3], 40) for k in range(3)]
+    last = saved_model.restore(run_dir / "folds" / "3" / "2")
+    held_out = np.sort(np.random.default_rng(0).permutation(60)[40:])
+    with np.load(run_dir / "audit.npz") as arrays:
+        expected = saved_model.probabilities(last, tiny_arrays["train_images"][held_out]).mean(axis=0)
+        np.testing.assert_allclose(arrays["probabilities"][held_out], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_files_and_classes_have_names(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = rng.integers(0, 255, (4, 4, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
+    run = str(tmp_path / "run")
+    assert (
+        main(["train", "--dataset", f"folder:{tmp_path / 'data'}", *FLAGS, "--epochs", "1", "--run-dir", run])
+        == 0
+    )
+    assert main(["audit", run]) == 0
+    rows = lines(tmp_path / "run")
+    assert {row["file"] for row in rows} == {f"{name}/{i}.png" for name in "ab" for i in range(8)}
+    assert all(row["file"].startswith(row["given_class"]) for row in rows)
+    assert json.loads((tmp_path / "run" / "audit.json").read_text())["auroc"] is None
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["audit", "nowhere"], "nowhere is not a run folder"),
+        (["audit", "RUN", "--folds", "1"], "--folds must be from 2 to 60"),
+        (["audit", "RUN", "--folds", "61"], "--folds must be from 2 to 60"),
+        (["audit", "RUN", "--seed", "7"], "--seed must be from 0 to 1"),
+        (["audit-benchmark", "--folds", "1"], "--folds must be at least 2"),
+        (["audit-benchmark", "--output", "/nowhere/x.json"], "the folder /nowhere does not exist"),
+    ],
+)
+def test_mistakes_are_one_line(command, said, run_dir, capsys):
+    assert main([str(run_dir) if word == "RUN" else word for word in command]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_data_that_changed_and_a_run_without_a_checkpoint(tmp_path, tiny_arrays, capsys):
+    data, run = tmp_path / "data.npz", tmp_path / "run"
+    np.savez(data, **tiny_arrays)
+    assert main(["train", "--dataset", f"npz:{data}", *FLAGS, "--epochs", "1", "--run-dir", str(run)]) == 0
+    np.savez(data, **{**tiny_arrays, "train_images": tiny_arrays["train_images"][::-1]})
+    before = {path.name for path in run.iterdir()}
+    assert main(["audit", str(run)]) == 2
+    assert "the data have changed since" in capsys.readouterr().err
+    data.unlink()
+    assert main(["audit", str(run)]) == 2
+    assert "no such file" in capsys.readouterr().err
+    for path in sorted((run / "checkpoints").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    assert main(["audit", str(run)]) == 2
+    assert "has no checkpoint yet" in capsys.readouterr().err
+    assert {path.name for path in run.iterdir()} == before
+
+
+def test_cleanlabs_scores():
+    """cleanlab 2.9's `get_label_quality_scores` without adjustment gives these."""
+    probabilities, given = np.array([[0.7, 0.2, 0.1], [0.3, 0.5, 0.2]]), np.array([0, 2])
+    np.testing.assert_allclose(audit_benchmark.self_confidence(probabilities, given), [0.7, 0.2])
+    np.testing.assert_allclose(audit_benchmark.normalized_margin(probabilities, given), [0.75, 0.35])
