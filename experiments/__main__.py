@@ -1,36 +1,41 @@
-"""Train and compare classifiers on noisy labels, and predict with them, from the command line."""
+"""Train and compare classifiers on noisy labels, find the wrong labels, and predict."""
 
 import dataclasses
+import importlib
 import os
 import sys
 import warnings
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import config, presets
+from experiments import presets
+from experiments.commands import flags
 from experiments.data import cache
-from experiments.terminal import Progress, Stopped, UserError
+from experiments.terminal import Stopped, UserError
 
+# The module of each command has a function `run(flags, console)`.
+COMMANDS: dict[type, str] = {
+    flags.Train: "train",
+    flags.Compare: "compare",
+    flags.Predict: "predict",
+    flags.Audit: "audit",
+    flags.Report: "report",
+    flags.Prepare: "prepare",
+    flags.List: "list",
+}
 Command = (
-    Annotated[config.Train, subcommand("train")]
-    | Annotated[config.Compare, subcommand("compare")]
-    | Annotated[config.Matrix, subcommand("matrix")]
-    | Annotated[config.Predict, subcommand("predict")]
-    | Annotated[config.Report, subcommand("report")]
-    | Annotated[config.Audit, subcommand("audit")]
-    | Annotated[config.AuditBenchmark, subcommand("audit-benchmark")]
-    | Annotated[config.Prepare, subcommand("prepare")]
-    | Annotated[config.Bench, subcommand("bench")]
-    | Annotated[config.Regression, subcommand("regression")]
-    | Annotated[config.Claims, subcommand("claims")]
-    | Annotated[config.Losses, subcommand("losses")]
-    | Annotated[config.Presets, subcommand("presets")]
-    | Annotated[config.Tables, subcommand("tables")]
+    Annotated[flags.Train, subcommand("train")]
+    | Annotated[flags.Compare, subcommand("compare")]
+    | Annotated[flags.Predict, subcommand("predict")]
+    | Annotated[flags.Audit, subcommand("audit")]
+    | Annotated[flags.Report, subcommand("report")]
+    | Annotated[flags.Prepare, subcommand("prepare")]
+    | Annotated[flags.List, subcommand("list")]
 )
 
 
@@ -42,6 +47,11 @@ def main(args: list[str] | None = None) -> int:
 
     75, which says "try again" by convention, if `--stop-after` ended a run before its last epoch.
     """
+    return guarded(lambda console: run(parse(sys.argv[1:] if args is None else args), console))
+
+
+def guarded(action: Callable[[Console], None]) -> int:
+    """Runs `action`; returns the exit code, and tells what the user can mend in one line."""
     console, errors = Console(), Console(stderr=True)
 
     def show_warning(message, *_, **__):
@@ -50,7 +60,7 @@ def main(args: list[str] | None = None) -> int:
     warnings.showwarning = show_warning
     keep_compiled_programs()
     try:
-        run(parse(sys.argv[1:] if args is None else args), console)
+        action(console)
     except Stopped as reached:
         console.print(str(reached), markup=False, highlight=False, soft_wrap=True)
         return STOPPED
@@ -79,18 +89,22 @@ def keep_compiled_programs() -> None:
 
 
 def parse(args: list[str]) -> Command:
-    """The command that the arguments spell; those of `train` start from the preset, if they name one."""
+    """The command that the arguments spell; `train` and `compare` start from a preset if they name one."""
     preset = presets.chosen(args)
-    default = (
-        tyro.MISSING_NONPROP if preset is None else dataclasses.replace(preset.train, preset=preset.name)
-    )
     return tyro.cli(
         Command,
         args=args,
-        default=default,
+        default=tyro.MISSING_NONPROP if preset is None else _from_preset(args[0], preset),
         prog="python -m experiments",
         description=__doc__,
     )
+
+
+def _from_preset(command: str, preset: presets.Preset) -> flags.Train | flags.Compare:
+    if command == "train":
+        return dataclasses.replace(preset.train, preset=preset.name)
+    experiment = dataclasses.replace(preset.train.experiment, seeds=flags.Compare().experiment.seeds)
+    return flags.Compare(experiment, ("cross_entropy", preset.train.method), preset=preset.name)
 
 
 def _describe(error: OSError) -> str:
@@ -100,95 +114,9 @@ def _describe(error: OSError) -> str:
 
 def run(command: Command, console: Console) -> None:
     """Carries out a parsed command."""
-    progress = Progress(console)
     # Each command imports what it needs, for all of it together takes seconds to import.
-    match command:
-        case config.Train(experiment, placement, method, run_dir):
-            from experiments.training import devices
-            from experiments.training.loop import train
-            from experiments.training.metrics import percent
-
-            devices.check(placement)
-            devices.connect(placement)
-            if not devices.is_main_process():
-                progress = Progress(Console(quiet=True))
-            run_dir = run_dir or config.default_run_dir(experiment, method)
-            summary = train(method, experiment, run_dir, progress, placement)
-            spread = percent(summary["last_10_mean"])
-            progress.say(f"{summary['metric'].replace('_', ' ')}, mean of the last 10 epochs: {spread} %")
-            progress.say(f"results {run_dir / 'summary.json'}")
-            progress.say(f"picture {run_dir / 'curves.png'}")
-        case config.Compare(experiment, methods, run_dir):
-            from experiments.commands.compare import compare
-
-            compare(methods, experiment, run_dir or config.default_run_dir(experiment), console)
-        case config.Matrix():
-            from experiments.commands import matrix
-
-            matrix.measure(command, console)
-        case config.Predict(run_dir, data, output):
-            from experiments.commands.predict import predict
-
-            predict(run_dir, data, output, progress)
-        case config.Report(folders, output, examples):
-            from experiments.pages.report import report
-
-            report(folders, output, examples, progress)
-        case config.Audit(run_dir, folds, method, seed):
-            from experiments.commands.audit import audit
-
-            audit(run_dir, folds, method, seed, console)
-        case config.AuditBenchmark(run_dir, folds, work, output):
-            from experiments.studies import audit_benchmark
-
-            config.check_output(output)
-            measured = audit_benchmark.measure(run_dir, folds, work, progress)
-            console.print(audit_benchmark.table(measured))
-            _write(output, measured)
-        case config.Prepare(name, data_dir):
-            from experiments.data import tfds_sets
-
-            tfds_sets.prepare(name.removeprefix("tfds:"), data_dir, progress)
-        case config.Bench(what, blocks, output, history):
-            from experiments.studies.bench import budgets
-
-            config.check_bench(command)
-            _write(output, budgets.run(what, blocks, history, console))
-        case config.Regression(output):
-            from experiments.studies import regression
-
-            config.check_output(output)
-            measured = regression.measure()
-            console.print(regression.table(measured))
-            _write(output, measured)
-        case config.Claims(names, output):
-            from experiments.studies.claims import report as claims_report
-
-            claims_report.run(names or claims_report.CLAIMS, output, console)
-        case config.Losses(figure):
-            from experiments.methods import LOSSES
-            from experiments.pages import loss_page, plots
-
-            config.check_figure(figure)
-            loss_page.show(loss_page.entries(), console)
-            if figure is not None:
-                plots.losses(loss_page.curves(LOSSES), figure)
-        case config.Presets():
-            from experiments.presets import page
-
-            page.show(presets.PRESETS, console)
-        case config.Tables():
-            from experiments.studies import results_pages
-
-            for path in results_pages.write():
-                progress.say(f"written {path}")
-
-
-def _write(output: Path | None, measured: dict[str, Any]) -> None:
-    from experiments.runs import run_folder
-
-    if output is not None:
-        run_folder.write_json(output, measured)
+    module = importlib.import_module(f"experiments.commands.{COMMANDS[type(command)]}")
+    module.run(command, console)
 
 
 if __name__ == "__main__":

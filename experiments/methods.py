@@ -1,27 +1,28 @@
-"""The methods by name: each is a robust loss with, possibly, a gradient transformation.
+"""The methods by name: each is a robust loss with, possibly, a sharpness-aware transformation.
 
-Every loss of the library is a method. To add another one, write a function below and list it in `METHODS` or
-`TRANSFORMATIONS`: its keyword arguments become command-line flags with their defaults, its docstring
-becomes their help.
+Every loss of the library is a method. To add another one to the package, write a function below and list it
+in `METHODS` or `TRANSFORMATIONS`: its keyword arguments are the hyper-parameters, its first line is what
+`list methods` says of it. A method of your own needs no change here: `--method mine.py:my_loss`.
 """
 
-import dataclasses
+import difflib
 import functools
+import hashlib
+import importlib.util
 import inspect
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from tyro.conf import arg
 
 import noisy_optax as nox
-from experiments.pages import docstrings
-from experiments.terminal import UserError
-from noisy_optax import RobustLoss, losses, stateless
-from noisy_optax.robust_loss import Loss
+from experiments.terminal import UserError, one_line
+from noisy_optax import RobustLoss, losses
+from noisy_optax.robust_loss import Loss, as_robust_loss
 
 
 class Setting(NamedTuple):
@@ -57,30 +58,12 @@ class Method(NamedTuple):
     measure: Callable[[Any], dict[str, Any]] = _nothing
 
 
-def of_loss(loss: Callable[..., Any]) -> Callable[..., Method]:
-    """The method that is a loss of the library and nothing else; its hyper-parameters become the method's."""
-
-    def method(setting, **hyperparameters):
-        return Method(stateless(_with(loss, **hyperparameters)))
-
-    own = [
-        parameter.replace(annotation=Annotated[type(parameter.default), arg(help=meaning)])
-        for parameter, meaning in docstrings.hyperparameters(loss).values()
-    ]
-    method.__name__ = loss.__name__
-    method.__doc__ = (inspect.getdoc(loss) or "").partition("\n")[0]
-    method.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
-    return method
-
-
 def dal(
     setting: Setting,
     *,
-    q_start: Annotated[float, arg(help="exponent in the first epoch, > 0; published 0.6")] = 0.6,
-    q_end: Annotated[float, arg(help="exponent after the last epoch, > q_start; published 1.5")] = 1.5,
-    curve: Annotated[
-        Literal["linear", "cosine"], arg(help="how it grows from epoch to epoch; published linear")
-    ] = "linear",
+    q_start: float = 0.6,
+    q_end: float = 1.5,
+    curve: Literal["linear", "cosine"] = "linear",
 ) -> Method:
     """Dynamics-aware loss (Li et al. 2023): q grows while training, bootstrapping sets in above 1."""
     loss = losses.dal(setting.epochs, setting.steps_per_epoch, q_start=q_start, q_end=q_end, curve=curve)
@@ -90,36 +73,27 @@ def dal(
 def mae_logit_bias(
     setting: Setting,
     *,
-    target_probability: Annotated[
-        float, arg(help="mean probability of the label to start from; 0.146 gives the published biases")
-    ] = losses.MEAN_ABSOLUTE_ERROR_TARGET,
+    target_probability: float = losses.MEAN_ABSOLUTE_ERROR_TARGET,
 ) -> Method:
     """Mean absolute error with a logit bias made for the number of classes (Staats et al. 2023)."""
     epsilon = losses.logit_bias(setting.num_classes, target_probability=target_probability)
-    return Method(stateless(losses.with_logit_bias(losses.mean_absolute_error, epsilon)))
+    return Method(as_robust_loss(losses.with_logit_bias(losses.mean_absolute_error, epsilon)))
 
 
 def ogc(
     setting: Setting,
     *,
-    base: Annotated[
-        Literal["cross_entropy", "focal", "generalized_cross_entropy"],
-        arg(help="the loss that is clipped, with gamma 0.5 or q 0.7 as published"),
-    ] = "cross_entropy",
-    epsilon: Annotated[
-        float, arg(help="bound on the gradient ratio, less 1, per unit of learning rate; published 20")
-    ] = 20.0,
-    update_every: Annotated[int, arg(help="steps between refits; published 32")] = 32,
-    queue_size: Annotated[int, arg(help="losses the mixture is fitted to; published 4096")] = 4096,
-    mode: Annotated[
-        Literal["default", "published"], arg(help="how the threshold is searched, see ogc.solve_threshold")
-    ] = "default",
+    base: Literal["cross_entropy", "focal", "generalized_cross_entropy"] = "cross_entropy",
+    epsilon: float = 20.0,
+    update_every: int = 32,
+    queue_size: int = 4096,
+    mode: Literal["default", "published"] = "default",
 ) -> Method:
     """Optimized gradient clipping (Ye et al. 2025): the clipping threshold follows the training."""
     bases: dict[str, Loss] = {
         "cross_entropy": losses.cross_entropy,
-        "focal": _with(losses.focal, gamma=0.5),
-        "generalized_cross_entropy": _with(losses.generalized_cross_entropy, q=0.7),
+        "focal": functools.partial(losses.focal, gamma=0.5),
+        "generalized_cross_entropy": functools.partial(losses.generalized_cross_entropy, q=0.7),
     }
     if base not in bases:
         raise ValueError(f"base must be one of {', '.join(bases)}, got {base!r}")
@@ -147,11 +121,8 @@ def ogc(
 def elr(
     setting: Setting,
     *,
-    weight: Annotated[
-        float,
-        arg(help="weight of the regularization; published 3 (symmetric), 1 (asymmetric), 7 (CIFAR-100)"),
-    ] = 3.0,
-    decay: Annotated[float, arg(help="of the running targets, in [0, 1); published 0.7 or 0.9")] = 0.7,
+    weight: float = 3.0,
+    decay: float = 0.7,
 ) -> Method:
     """Early-learning regularization (Liu et al. 2020): remembers what was predicted for each example."""
     return Method(
@@ -164,9 +135,7 @@ def elr(
 def recommended(
     setting: Setting,
     *,
-    decay: Annotated[
-        float, arg(help="weight decay in addition to --weight-decay; what is recommended 0.0035")
-    ] = 0.0035,
+    decay: float = 0.0035,
 ) -> Method:
     """What `nox.recommended` gives, a loss and a transformation: for noise of unknown kind and rate."""
     total_steps = setting.epochs * setting.steps_per_epoch
@@ -177,7 +146,7 @@ def recommended(
 def sam(
     setting: Setting,
     *,
-    rho: Annotated[float, arg(help="length of the perturbation; SANER's paper 0.1")] = 0.1,
+    rho: float = 0.1,
 ) -> nox.sharpness.SharpnessAware:
     """Sharpness-aware minimization (Foret et al. 2021)."""
     return nox.sharpness.sam(rho)
@@ -186,7 +155,7 @@ def sam(
 def asam(
     setting: Setting,
     *,
-    rho: Annotated[float, arg(help="relative length of the perturbation; published 0.5")] = 0.5,
+    rho: float = 0.5,
 ) -> nox.sharpness.SharpnessAware:
     """Adaptive SAM (Kwon et al. 2021)."""
     return nox.sharpness.asam(rho)
@@ -195,9 +164,9 @@ def asam(
 def friendly_sam(
     setting: Setting,
     *,
-    rho: Annotated[float, arg(help="length of the perturbation")] = 0.1,
-    sigma: Annotated[float, arg(help="share of the running mean that is taken out; published 1")] = 1.0,
-    decay: Annotated[float, arg(help="of the running mean, in [0, 1]; published 0.9")] = 0.9,
+    rho: float = 0.1,
+    sigma: float = 1.0,
+    decay: float = 0.9,
 ) -> nox.sharpness.SharpnessAware:
     """Friendly SAM (Li et al. 2024)."""
     return nox.sharpness.friendly_sam(rho, sigma, decay)
@@ -206,8 +175,8 @@ def friendly_sam(
 def vasso(
     setting: Setting,
     *,
-    rho: Annotated[float, arg(help="length of the perturbation")] = 0.1,
-    theta: Annotated[float, arg(help="weight of the newest gradient, in [0, 1]; published 0.2")] = 0.2,
+    rho: float = 0.1,
+    theta: float = 0.2,
 ) -> nox.sharpness.SharpnessAware:
     """SAM along the running mean of the gradients (Li and Giannakis 2023)."""
     return nox.sharpness.vasso(rho, theta)
@@ -216,8 +185,8 @@ def vasso(
 def gsam(
     setting: Setting,
     *,
-    rho: Annotated[float, arg(help="length of the perturbation")] = 0.1,
-    alpha: Annotated[float, arg(help="weight of the surrogate gap")] = 0.01,
+    rho: float = 0.1,
+    alpha: float = 0.01,
 ) -> nox.sharpness.SharpnessAware:
     """SAM with the surrogate gap (Zhuang et al. 2022)."""
     return nox.sharpness.gsam(rho, alpha)
@@ -226,9 +195,9 @@ def gsam(
 def saner(
     setting: Setting,
     *,
-    rho: Annotated[float, arg(help="length of the perturbation; published 0.1")] = 0.1,
-    group_b_scale: Annotated[float, arg(help="factor of Group B at the end; published 0.5")] = 0.5,
-    scale_epochs: Annotated[int, arg(help="epochs until that factor is reached; published 50")] = 50,
+    rho: float = 0.1,
+    group_b_scale: float = 0.5,
+    scale_epochs: int = 50,
 ) -> nox.sharpness.SharpnessAware:
     """SANER: SAM with the components that fit wrong labels scaled down (Luong et al. 2026)."""
     scale = nox.schedules.saner_scale(group_b_scale, scale_epochs, steps_per_epoch=setting.steps_per_epoch)
@@ -240,14 +209,13 @@ LOSSES: dict[str, Loss] = {
     name: getattr(losses, name) for name in losses.__all__ if losses.properties(getattr(losses, name))
 }
 
-METHODS: tuple[Callable[..., Method], ...] = (
-    *map(of_loss, LOSSES.values()),
-    dal,
-    mae_logit_bias,
-    ogc,
-    elr,
-    recommended,
-)
+METHODS: dict[str, Callable[..., Any]] = LOSSES | {
+    function.__name__: function for function in (dal, mae_logit_bias, ogc, elr, recommended)
+}
+
+TRANSFORMATIONS: dict[str, Callable[..., nox.sharpness.SharpnessAware]] = {
+    function.__name__: function for function in (sam, asam, friendly_sam, vasso, gsam, saner)
+}
 
 # What `compare` trains unless told otherwise.
 DEFAULT = (
@@ -263,126 +231,191 @@ DEFAULT = (
     "cross_entropy+saner",
 )
 
-# What `matrix` trains unless told otherwise. OGC's ring and period are scaled to the small data set.
-MATRIX = (
-    "cross_entropy",
-    "generalized_cross_entropy",
-    "phuber_cross_entropy:tau=2",
-    "symmetric_cross_entropy",
-    "mae_logit_bias",
-    "jensen_shannon",
-    "nce_nnce",
-    "logit_clip_cross_entropy",
-    "dal",
-    "ogc:queue_size=1024,update_every=8",
-    "ogc:queue_size=1024,update_every=8,base=generalized_cross_entropy",
-    "cross_entropy+sam:rho=0.3",
-    "cross_entropy+saner:scale_epochs=25",
-    "dal+saner:scale_epochs=25",
-    "recommended",
-)
 
-TRANSFORMATIONS: tuple[Callable[..., nox.sharpness.SharpnessAware], ...] = (
-    sam,
-    asam,
-    friendly_sam,
-    vasso,
-    gsam,
-    saner,
-)
+class Part(NamedTuple):
+    """A loss or a transformation as the command line names it.
+
+    Attributes:
+      name: of the package, or FILE.py:NAME.
+      function: what makes it.
+      changed: the hyper-parameters that are set.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    changed: dict[str, Any]
 
 
-def names() -> list[str]:
-    """The losses that `--method` and `--methods` take."""
-    return [method.__name__ for method in METHODS]
+def parse(spec: str) -> list[Part]:
+    """The parts of `LOSS` or `LOSS+TRANSFORMATION`, each `NAME` or `NAME:KEY=VALUE,...`.
 
-
-def transformation_names() -> list[str]:
-    """The transformations that may follow a loss after a plus sign."""
-    return [transformation.__name__ for transformation in TRANSFORMATIONS]
-
-
-def build(hyperparameters: dict[str, dict[str, Any]], setting: Setting) -> Method:
-    """The method from the names of its loss and transformation, with the keyword arguments of each."""
-    built = []
-    for name, own in hyperparameters.items():
-        try:
-            built.append(by_name(name)(setting, **own))
-        except ValueError as error:
-            raise UserError(f"--method {name}: {error}") from error
-    method, *transformation = built
-    if not transformation:
-        return method
-    if "recommended" in hyperparameters:
-        raise UserError("recommended comes with a transformation of its own; leave out what follows the plus")
-    return method._replace(sharpness=transformation[0])
-
-
-def by_name(name: str) -> Callable[..., Any]:
-    """The function above called `name`, of a loss or of a transformation."""
-    for function in (*METHODS, *TRANSFORMATIONS):
-        if function.__name__ == name:
-            return function
-    raise UserError(
-        f"no method is called {name!r}; the losses are {', '.join(names())}, the transformations "
-        f"{', '.join(transformation_names())}"
-    )
-
-
-def parse(spec: str) -> list[tuple[str, dict[str, Any]]]:
-    """Names and hyper-parameters of `loss` or `loss+transformation`, each `name` or `name:key=value,...`.
-
-    >>> parse("phuber_cross_entropy:tau=2+saner")
+    >>> [part[::2] for part in parse("phuber_cross_entropy:tau=2+saner")]
     [('phuber_cross_entropy', {'tau': 2.0}), ('saner', {})]
     """
     # A plus sign within a number, 1e+3, is followed by a digit.
-    parts = [_parse_part(part) for part in re.split(r"\+(?!\d)", spec)]
-    kinds = [name in names() for name, _ in parts]
-    if kinds not in ([True], [True, False]):
-        raise UserError(
-            f"{spec}: expected LOSS or LOSS+TRANSFORMATION; the losses are {', '.join(names())}, the "
-            f"transformations {', '.join(transformation_names())}"
-        )
-    return parts
+    names = re.split(r"\+(?!\d)", spec)
+    if len(names) > 2:
+        raise UserError(f"{spec}: expected LOSS or LOSS+TRANSFORMATION")
+    return [_parse_part(name, kind) for name, kind in zip(names, (METHODS, TRANSFORMATIONS), strict=False)]
 
 
-def _parse_part(spec: str) -> tuple[str, dict[str, Any]]:
-    name, _, changes = spec.partition(":")
-    flags = flags_of(by_name(name))
-    defaults = dataclasses.asdict(flags()) if flags else {}
-    hyperparameters: dict[str, Any] = {}
-    for change in changes.split(",") if ":" in spec else ():
+def hyperparameters(spec: str) -> dict[str, dict[str, Any]]:
+    """All hyper-parameters of each part, by its name: those that are set and the defaults of the rest.
+
+    >>> hyperparameters("generalized_cross_entropy+sam:rho=0.3")
+    {'generalized_cross_entropy': {'q': 0.7}, 'sam': {'rho': 0.3}}
+    """
+    return {part.name: defaults(part.function) | part.changed for part in parse(spec)}
+
+
+def spelled(hyperparameters: dict[str, dict[str, Any]]) -> str:
+    """The inverse of `hyperparameters`; defaults are left out.
+
+    >>> spelled({"generalized_cross_entropy": {"q": 0.7}, "sam": {"rho": 0.3}})
+    'generalized_cross_entropy+sam:rho=0.3'
+    """
+    parts = []
+    for (name, own), kind in zip(hyperparameters.items(), (METHODS, TRANSFORMATIONS), strict=False):
+        # A file of the user's may be gone; what was set is in the record.
+        known = {} if ".py:" in name else defaults(_by_name(name, kind))
+        changed = [f"{key}={value}" for key, value in own.items() if key not in known or known[key] != value]
+        parts.append(f"{name}:{','.join(changed)}" if changed else name)
+    return "+".join(parts)
+
+
+def build(spec: str, setting: Setting) -> Method:
+    """The method that `spec` names."""
+    first, *second = parse(spec)
+    method = _attempt(first, lambda: _as_method(first, setting))
+    if not second:
+        return method
+    if first.name == "recommended":
+        raise UserError("recommended comes with a transformation of its own; leave out what follows the plus")
+    return method._replace(sharpness=_attempt(second[0], lambda: _make(second[0], setting)))
+
+
+def own_code(spec: str) -> dict[str, str]:
+    """Fingerprints of the files of the user's own methods in `spec`, by the methods' names."""
+    files = {part.name: Path(part.name.rpartition(":")[0]) for part in parse(spec) if ".py:" in part.name}
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for name, file in files.items()}
+
+
+def _parse_part(spec: str, kind: dict[str, Callable[..., Any]]) -> Part:
+    own = re.fullmatch(r"(.+?\.py):(\w+)(?::(.*))?", spec)
+    if own:
+        name, changes = f"{own[1]}:{own[2]}", own[3]
+        function = _from_file(Path(own[1]), own[2])
+    else:
+        name, colon, rest = spec.partition(":")
+        function, changes = _by_name(name, kind), rest if colon else None
+    known = defaults(function)
+    changed: dict[str, Any] = {}
+    for change in () if changes is None else changes.split(","):
         key, _, value = change.partition("=")
-        if key in hyperparameters:
+        if key in changed:
             raise UserError(f"{spec}: {key} is given twice")
-        if key not in defaults:
-            known = ", ".join(defaults) or "none"
-            raise UserError(f"{spec}: {name} has no hyper-parameter {key!r}; it has {known}")
-        try:
-            hyperparameters[key] = type(defaults[key])(value)
-        except ValueError:
-            raise UserError(
-                f"{spec}: {key} must be a {type(defaults[key]).__name__}, got {value!r}"
-            ) from None
-    return name, hyperparameters
+        if key not in known:
+            has = ", ".join(known) or "none"
+            raise UserError(f"{spec}: {name} has no hyper-parameter {key!r}; it has {has}")
+        changed[key] = _converted(spec, key, value, known[key])
+    for key, value in known.items():
+        if value is inspect.Parameter.empty and key not in changed:
+            raise UserError(f"{spec}: {key} has no default; give {name}:{key}=VALUE")
+    return Part(name, function, changed)
 
 
-def flags_of(method: Callable[..., Any]) -> type | None:
-    """A dataclass of the method's hyper-parameters with their defaults, or None if it has none."""
-    fields = [
-        (name, parameter.annotation, dataclasses.field(default=parameter.default))
-        for name, parameter in inspect.signature(method).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    ]
-    if not fields:
-        return None
-    flags = dataclasses.make_dataclass(method.__name__, fields, frozen=True)
-    flags.__doc__ = method.__doc__
-    return flags
+def _by_name(name: str, kind: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+    if name in kind:
+        return kind[name]
+    what, other = ("loss", TRANSFORMATIONS) if kind is METHODS else ("transformation", METHODS)
+    if name in other:
+        raise UserError(
+            f"{name} is not a {what}: expected LOSS or LOSS+TRANSFORMATION, e.g. cross_entropy+saner"
+        )
+    nearest = ", ".join(difflib.get_close_matches(name, kind, cutoff=0))
+    raise UserError(f"no {what} is called {name!r}; the nearest are {nearest}; `list methods` has all")
 
 
-def _with(loss: Callable[..., Any], **hyperparameters: float) -> Loss:
-    """`loss` with its hyper-parameters set, their ranges checked now rather than in the first step."""
+def _from_file(path: Path, name: str) -> Callable[..., Any]:
+    """The function `name` of a file of the user's."""
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; expected FILE.py:FUNCTION")
+    module_spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise UserError(f"{path}: cannot be imported")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path}: {type(error).__name__}: {one_line(error)}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UserError(f"{path}: has no function {name!r}")
+    return function
+
+
+def defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """The hyper-parameters, which are the keyword-only parameters, with their defaults."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in ("axis", "where")
+    }
+
+
+def _converted(spec: str, key: str, value: str, default: Any) -> Any:
+    """`value` as the type of the default; a number where there is none."""
+    wanted = float if default is inspect.Parameter.empty or default is None else type(default)
+    try:
+        return wanted(value)
+    except ValueError:
+        raise UserError(f"{spec}: {key} must be a {wanted.__name__}, got {value!r}") from None
+
+
+def _as_method(part: Part, setting: Setting) -> Method:
+    """A method from a loss `(logits, labels)`, or from a function of the setting that makes one."""
+    parameters = inspect.signature(part.function).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) >= 2:
+        takes_mask = "where" in inspect.signature(part.function).parameters
+        loss = part.function if takes_mask else _masked(part.function)
+        return Method(as_robust_loss(_with(loss, setting.num_classes, **part.changed)))
+    made = _make(part, setting)
+    return made if isinstance(made, Method) else Method(as_robust_loss(made))
+
+
+def _make(part: Part, setting: Setting) -> Any:
+    return part.function(setting, **part.changed)
+
+
+def _attempt(part: Part, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except UserError:
+        raise
+    except Exception as error:
+        # Any other exception from a method of the package is our mistake.
+        if ".py:" not in part.name and not isinstance(error, ValueError | TypeError):
+            raise
+        raise UserError(f"--method {part.name}: {one_line(error)}") from error
+
+
+def _masked(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """A loss `(logits, labels)` as one that takes `where` too."""
+
+    def masked(logits, labels, *, axis=-1, where=None, **hyperparameters):
+        del axis
+        losses = loss(logits, labels, **hyperparameters)
+        return losses if where is None else jnp.where(where, losses, 0.0)
+
+    return masked
+
+
+def _with(loss: Callable[..., Any], num_classes: int, **hyperparameters: float) -> Loss:
+    """`loss` with its hyper-parameters set, ranges and shape checked now rather than in the first step."""
     bound = functools.partial(loss, **hyperparameters)
-    jax.eval_shape(bound, jax.ShapeDtypeStruct((1, 2), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32))
+    batch = jax.ShapeDtypeStruct((3, num_classes), jnp.float32), jax.ShapeDtypeStruct((3,), jnp.int32)
+    found = jax.tree.map(lambda x: x.shape, jax.eval_shape(bound, *batch))
+    if found != (3,):
+        raise ValueError(f"expected one loss for each of 3 examples, shape (3,), got {found}")
     return bound

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,26 @@ class Stopped(Exception):
 def one_line(error: Exception) -> str:
     """What another library says, without its line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def check_range(
+    flag: str,
+    value: float,
+    least: float,
+    most: float = float("inf"),
+    *,
+    exclude: tuple[float, ...] = (),
+) -> None:
+    """Raises UserError if the value of a flag lies outside of [least, most] or is excluded."""
+    if not least <= value <= most or value in exclude:
+        opening, closing = ("(" if least in exclude else "["), (")" if most in exclude else "]")
+        raise UserError(f"{flag} must be in {opening}{least:g}, {most:g}{closing}, got {value:g}")
+
+
+def check_output(output: Path | None, flag: str = "--output") -> None:
+    """Raises UserError if a file cannot be written there."""
+    if output is not None and not output.parent.is_dir():
+        raise UserError(f"{flag} {output}: the folder {output.parent} does not exist")
 
 
 class Progress:

@@ -17,6 +17,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 import noisy_optax as nox
+from experiments.commands.flags import Audit
 from experiments.data.dataset import Dataset
 from experiments.runs import contents, run_folder, saved_model
 from experiments.terminal import Progress, UserError
@@ -65,6 +66,11 @@ class Rate(NamedTuple):
     standard_error: float
     low: float
     high: float
+
+
+def run(command: Audit, console: Console) -> None:
+    """Audits the run's labels."""
+    audit(command.run, command.folds, command.method, command.seed, console)
 
 
 def audit(

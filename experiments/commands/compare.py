@@ -1,23 +1,38 @@
-"""Several methods under the same conditions: one run each, one table, one picture."""
+"""`compare`: several methods under the same conditions, under one kind of noise or under several."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optax
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from experiments import config, methods
+from experiments.commands.flags import Compare
+from experiments.config import Experiment
 from experiments.pages import plots
 from experiments.runs import run_folder
-from experiments.terminal import Progress, UserError
+from experiments.terminal import QUIET, Progress, UserError
 from experiments.training import metrics
 from experiments.training.loop import train
+from experiments.training.metrics import percent
+
+
+def run(command: Compare, console: Console) -> None:
+    """Trains the methods under the noise, or under each of several, and shows a table."""
+    experiment = command.experiment
+    if command.noises:
+        run_dir = command.run_dir or config.default_run_dir(experiment, "matrix")
+        matrix(command.methods, command.noises, experiment, run_dir, console)
+    else:
+        compare(command.methods, experiment, command.run_dir or config.default_run_dir(experiment), console)
 
 
 def compare(
-    names: tuple[str, ...], experiment: config.Experiment, run_dir: Path, console: Console
+    names: tuple[str, ...], experiment: Experiment, run_dir: Path, console: Console
 ) -> dict[str, Any]:
     """Trains each method in a folder of its own and writes summary.json and comparison.png."""
     check(names, experiment)
@@ -39,19 +54,77 @@ def compare(
     return result
 
 
-def check(names: tuple[str, ...], experiment: config.Experiment) -> None:
+def matrix(
+    names: tuple[str, ...],
+    noises: tuple[str, ...],
+    experiment: Experiment,
+    run_dir: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """Trains each method under each noise, in a folder of its own; writes matrix.json and matrix.png."""
+    data, progress = experiment.data, Progress(console)
+    if data.noise != "none" or data.noise_rate is not None:
+        raise UserError("--noises chooses the noise; leave out --noise and --noise-rate")
+    if (data.labels_file is not None) != ("labels-file" in noises):
+        raise UserError("--labels-file FILE and `labels-file` in --noises belong together")
+    columns = {noise: under_noise(experiment, noise) for noise in noises}
+    for column in columns.values():
+        check(names, column)
+    run_folder.claim(run_dir, config.shared_record(experiment))
+
+    results = {}
+    for noise, column in columns.items():
+        summaries = {}
+        for name in names:
+            folder = run_dir / noise / config.folder_name(name)
+            folder.parent.mkdir(exist_ok=True)
+            summaries[name] = train(name, column, folder, QUIET)
+            progress.say(f"{noise}  {name}  {percent(summaries[name]['last_10_mean'])}")
+        results[noise] = collect(summaries)
+
+    measured = {"cells": results, "provenance": run_folder.provenance()}
+    console.print(matrix_table(measured))
+    plots.matrix(accuracies(measured), run_dir / "matrix.png")
+    run_folder.write_json(run_dir / "matrix.json", measured)
+    progress.say(f"results {run_dir / 'matrix.json'}")
+    progress.say(f"picture {run_dir / 'matrix.png'}")
+    return measured
+
+
+def check(names: tuple[str, ...], experiment: Experiment) -> None:
     """Raises UserError for what would otherwise come up after some methods have been trained."""
     config.check(experiment)
     setting = methods.Setting(2, experiment.optimization.epochs, 1, optax.constant_schedule(0.1), 1)
     seen = []
     for name in names:
-        resolved = config.hyperparameters_of(name, experiment)
-        methods.build(resolved, setting)
+        methods.build(name, setting)
+        resolved = methods.hyperparameters(name)
         if resolved in seen:
             raise UserError(f"--methods has {name} twice; expected different methods")
         seen.append(resolved)
     if not seen:
         raise UserError("--methods needs at least one method")
+
+
+def under_noise(experiment: Experiment, noise: str) -> Experiment:
+    """The experiment with the noise that is spelled `none`, `labels-file` or `KIND-RATE`."""
+    if noise == "labels-file":
+        return experiment
+    data = dataclasses.replace(experiment.data, labels_file=None)
+    if noise == "none":
+        return dataclasses.replace(experiment, data=data)
+    kind, _, rate = noise.rpartition("-")
+    try:
+        data = dataclasses.replace(
+            data,
+            noise=kind,  # type: ignore[arg-type]  # checked below
+            noise_rate=float(rate),
+        )
+    except ValueError:
+        raise UserError(f"--noises has {noise}; expected none or KIND-RATE, e.g. symmetric-0.4") from None
+    if kind not in config.NOISE_KINDS:
+        raise UserError(f"--noises has {noise}; the kinds are {', '.join(config.NOISE_KINDS)}")
+    return dataclasses.replace(experiment, data=data)
 
 
 def collect(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -100,4 +173,31 @@ def table(result: dict[str, Any]) -> Table:
     ranked = sorted(result["methods"].items(), key=lambda item: -item[1]["last_10_mean"]["mean"])
     for name, own in ranked:
         printed.add_row(name, *(metrics.percent(own[key]) for key in ("last_10_mean", "last", "best_epoch")))
+    return printed
+
+
+def accuracies(measured: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    """Last-10 mean accuracy in percent, `[seeds]`, by cell and method."""
+    return {
+        cell: {
+            method: 100 * np.asarray(own["last_10_mean"]["per_seed"])
+            for method, own in result["methods"].items()
+        }
+        for cell, result in measured["cells"].items()
+    }
+
+
+def matrix_table(measured: dict[str, Any]) -> Table:
+    """The matrix for a person to read, in percent."""
+    shown = accuracies(measured)
+    title = "accuracy in %, mean of the last 10 epochs, mean over seeds"
+    # Narrow: seven columns of numbers leave just room for names on a terminal of 80 columns.
+    printed = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    printed.add_column("method", overflow="fold")
+    for cell in shown:
+        kind, _, rate = cell.partition("-")
+        heading = kind if len(kind) <= 5 else f"{kind[:4]}."
+        printed.add_column(f"{heading}\n{rate}", justify="right", no_wrap=True)
+    for method in next(iter(shown.values())):
+        printed.add_row(method, *(f"{np.mean(of_cell[method]):.2f}" for of_cell in shown.values()))
     return printed

@@ -1,20 +1,27 @@
-"""Labels for new examples, from a trained run."""
+"""`predict`: labels for new examples, from a trained run."""
 
 import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
+from experiments.commands.flags import Predict
 from experiments.data import sources
 from experiments.runs import run_folder, saved_model
 from experiments.terminal import Progress, UserError
 
 
+def run(command: Predict, console: Console) -> None:
+    """Writes the predictions."""
+    predict(command.run, command.data, command.output, Progress(console))
+
+
 def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -> Path:
     """Writes the predicted label and its probability for every example of `data`."""
-    run = saved_model.restore(run_dir)
-    resolved = run.resolved
+    model = saved_model.restore(run_dir)
+    resolved = model.resolved
     output = output or run_dir / "predictions.csv"
     if output.suffix not in (".csv", ".npz"):
         raise UserError(f"--output {output} must end in .csv or .npz")
@@ -22,7 +29,7 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
     images, labels, names = sources.load_images(
         data,
         channels=1 if resolved["input_shape"][-1] == 1 else 3,
-        image_size=run.experiment.data.image_size,
+        image_size=model.experiment.data.image_size,
         classes=class_names,
         progress=progress,
     )
@@ -36,12 +43,13 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
             f"{trained_on[0]} {trained_on[1]}"
         )
 
-    probabilities = saved_model.probabilities(run, images).mean(axis=0)
+    probabilities = saved_model.probabilities(model, images).mean(axis=0)
     _write(output, probabilities, names, class_names)
 
     predicted = probabilities.argmax(axis=1)
-    which = "the model selected on validation labels" if run.selected else f"the model of epoch {run.epoch}"
-    progress.say(f"{len(images)} predictions by {which} in {output}")
+    of_epoch = f"the model of epoch {model.epoch}"
+    by = "the model selected on validation labels" if model.selected else of_epoch
+    progress.say(f"{len(images)} predictions by {by} in {output}")
     if labels is not None:
         progress.say(f"accuracy against the labels in {data}: {np.mean(predicted == labels):.2%}")
     return output

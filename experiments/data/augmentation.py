@@ -3,17 +3,43 @@
 Padding is 0 before any normalisation, which is black; bytes stay bytes.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
-from experiments.config import Augmentation
-from experiments.terminal import UserError
+from experiments.terminal import UserError, check_range
 
 Images = Num[Array, "batch height width channels"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images, new ones each epoch."""
+
+    augment: tuple[Literal["crop", "flip", "rotate"], ...] = ()
+    """In the order given: `crop` pads with black and cuts out a window of the old size; `flip` mirrors left
+    and right, half of the time; `rotate` turns about the centre, with black corners."""
+    crop_padding: int = 4
+    """Pixels of padding on each side."""
+    rotation_degrees: float = 15.0
+    """Largest angle, either way."""
+    evaluate_flipped: bool = False
+    """Predict with the mean of the logits of each image and its mirror image."""
+
+
+def check(augmentation: Augmentation) -> None:
+    """Raises UserError for values that no single flag's type can rule out."""
+    check_range("--crop-padding", augmentation.crop_padding, 1)
+    check_range("--rotation-degrees", augmentation.rotation_degrees, 0, 180, exclude=(0,))
+    if len(set(augmentation.augment)) < len(augmentation.augment):
+        raise UserError(
+            f"--augment takes each change once, got {' '.join(augmentation.augment)}; leave out the second"
+        )
 
 
 def build(

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments import config
 from experiments.commands import compare
 from experiments.config import norm_of
 from experiments.data.dataset import Stream
 from experiments.pages import plots
 from experiments.runs import contents, run_folder
 from experiments.runs.contents import Data, Predictions, Run
-from experiments.terminal import Progress, UserError
+from experiments.terminal import Progress, UserError, check_output, check_range
 from experiments.training import metrics, training_data
 
 # Pairs of more classes than this are shown as a picture; images of more pixels than that are scaled down.
@@ -41,7 +40,10 @@ def report(folders: tuple[Path, ...], output: Path | None, examples: int, progre
     if not folders:
         raise UserError("expected at least one RUN, a folder made by `train` or `compare`")
     output = output or (folders[0] if len(folders) == 1 else Path()) / "report.html"
-    config.check_report(output, examples)
+    check_range("--examples", examples, 0)
+    check_output(output)
+    if output.suffix != ".html":
+        raise UserError(f"--output {output}: expected a name that ends in .html")
     runs = [contents.read(folder) for folder in contents.expand(folders)]
     known = [gather(run, progress) for run in runs]
     facts = [facts_of(one) for one in known]

@@ -32,13 +32,13 @@ def by_name(name: str) -> Preset:
     named = {preset.name: preset for preset in PRESETS}
     if name not in named:
         nearest = ", ".join(difflib.get_close_matches(name, named, cutoff=0))
-        raise UserError(f"no preset is called {name!r}; the nearest are {nearest}; `presets` lists all")
+        raise UserError(f"no preset is called {name!r}; the nearest are {nearest}; `list presets` has all")
     return named[name]
 
 
 def chosen(args: Sequence[str]) -> Preset | None:
     """The preset that the arguments of the command line name, if they do."""
-    if list(args[:1]) != ["train"]:
+    if list(args[:1]) not in (["train"], ["compare"]):
         return None
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset", nargs="?")

@@ -1,5 +1,6 @@
 """Active negative loss from cross-entropy (ANL-CE) on CIFAR-10."""
 
+from experiments.commands.flags import Train
 from experiments.config import (
     Augmentation,
     Data,
@@ -7,8 +8,6 @@ from experiments.config import (
     Model,
     Noise,
     Optimization,
-    Train,
-    hyperparameters,
 )
 from experiments.presets.preset import Preset
 
@@ -29,7 +28,7 @@ def preset(short: str, noise: Noise, rate: float) -> Preset:
         ),
         differs="an epoch's last, smaller batch is dropped; the logged loss leaves out the L1 term.",
         train=Train(
-            method="nce_nnce",
+            method="nce_nnce:alpha=5.0,beta=5.0,min_probability=1e-7",
             experiment=Experiment(
                 data=Data("cifar10", noise=noise, noise_rate=rate, standardize=True),
                 model=Model("cnn8"),
@@ -43,9 +42,6 @@ def preset(short: str, noise: Noise, rate: float) -> Preset:
                     weight_decay=0.0,
                     l1_decay=5e-5,
                     gradient_norm_clip=5.0,
-                ),
-                hyperparameters=hyperparameters(
-                    nce_nnce={"alpha": 5.0, "beta": 5.0, "min_probability": 1e-7}
                 ),
             ),
         ),

@@ -1,5 +1,6 @@
 """Dynamics-aware loss on CIFAR-10 and CIFAR-100: the same setting for both."""
 
+from experiments.commands.flags import Train
 from experiments.config import (
     Augmentation,
     Data,
@@ -7,8 +8,6 @@ from experiments.config import (
     Model,
     Noise,
     Optimization,
-    Train,
-    hyperparameters,
 )
 from experiments.presets.preset import Preset
 
@@ -30,7 +29,7 @@ def preset(dataset: str, short: str, noise: Noise, rate: float) -> Preset:
             "0.1994, 0.2010); an epoch's last, smaller batch is dropped."
         ),
         train=Train(
-            method="dal",
+            method="dal:q_start=0.6,q_end=1.5,curve=linear",
             experiment=Experiment(
                 data=Data(dataset, noise=noise, noise_rate=rate, standardize=True),
                 model=Model("resnet18"),
@@ -44,7 +43,6 @@ def preset(dataset: str, short: str, noise: Noise, rate: float) -> Preset:
                     weight_decay=1e-4,
                     gradient_norm_clip=None,
                 ),
-                hyperparameters=hyperparameters(dal={"q_start": 0.6, "q_end": 1.5, "curve": "linear"}),
             ),
         ),
     )

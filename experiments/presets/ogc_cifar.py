@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from experiments.commands.flags import Train
 from experiments.config import (
     Augmentation,
     Data,
@@ -9,8 +10,6 @@ from experiments.config import (
     Model,
     Noise,
     Optimization,
-    Train,
-    hyperparameters,
 )
 from experiments.presets.preset import Preset
 
@@ -38,7 +37,7 @@ def preset(dataset: str, model: Network, read: str, short: str, noise: Noise, ra
         ),
         differs=DIFFERS,
         train=Train(
-            method="ogc",
+            method="ogc:epsilon=20.0,update_every=32,queue_size=4096,mode=published",
             experiment=Experiment(
                 data=Data(dataset, noise=noise, noise_rate=rate, standardize=True),
                 model=Model(model),
@@ -53,9 +52,6 @@ def preset(dataset: str, model: Network, read: str, short: str, noise: Noise, ra
                     momentum=0.9,
                     weight_decay=5e-4,
                     gradient_norm_clip=5.0,
-                ),
-                hyperparameters=hyperparameters(
-                    ogc={"epsilon": 20.0, "update_every": 32, "queue_size": 4096, "mode": "published"}
                 ),
             ),
         ),

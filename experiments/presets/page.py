@@ -1,21 +1,51 @@
-"""What `presets` prints."""
+"""What `list presets` prints."""
 
 import itertools
 
+from rich import box
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
-from experiments.presets.preset import Preset, cost
+from experiments.presets.preset import NOT_VERIFIED, Preset, cost, work
 
 
-def show(presets: list[Preset], console: Console) -> None:
-    """Prints the presets, those alike but for the noise together."""
+def show(presets: list[Preset], console: Console, *, details: bool) -> None:
+    """Prints the presets as a table, or with all that is known of each."""
     console.print(
-        "Test accuracy expected, where a source could be read, and the command. More flags change the "
-        "setting, e.g. --epochs 2 --dataset npz:small.npz. All draw the noise and the order of the examples "
-        "from keys of our own: seeds of a source mean nothing here.\n"
+        "`train --preset NAME` and `compare --preset NAME` start from these settings. More flags change a "
+        "setting, for example --epochs 2 --dataset npz:small.npz. Noise and the order of the examples are "
+        "drawn from our own keys, so that the seeds of a source mean nothing here.\n"
     )
+    if details:
+        _show_details(presets, console)
+    else:
+        console.print(_table(presets))
+
+
+def _table(presets: list[Preset]) -> Table:
+    printed = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    printed.add_column("preset", no_wrap=True)
+    printed.add_column("network")
+    printed.add_column("epochs", justify="right")
+    printed.add_column("PFLOP", justify="right")
+    printed.add_column("source's accuracy", justify="right")
+    for preset in presets:
+        experiment = preset.train.experiment
+        expected = "unknown" if preset.expected == NOT_VERIFIED else preset.expected
+        printed.add_row(
+            preset.name,
+            experiment.model.model,
+            str(experiment.optimization.epochs),
+            f"{work(preset.train) / 1e15:.0f}",
+            expected,
+        )
+    printed.caption = "PFLOP: the work of the run, counted; `list presets --details` has papers and sources"
+    return printed
+
+
+def _show_details(presets: list[Preset], console: Console) -> None:
     for family, alike in itertools.groupby(presets, lambda preset: preset.name.rpartition("-")[0]):
         members = list(alike)
         first = members[0]

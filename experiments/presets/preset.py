@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.config import Train
+from experiments.commands.flags import Train
 
 NOT_VERIFIED = "not verified"
 
@@ -38,14 +38,23 @@ class Preset:
     expected: str = NOT_VERIFIED
 
 
-def cost(train: Train) -> str:
-    """The work of a run on CIFAR, counted rather than timed."""
+def work(train: Train) -> float:
+    """Floating-point operations of a run on CIFAR, counted rather than timed."""
+    # A gradient costs about three forward passes.
     epochs, model = train.experiment.optimization.epochs, train.experiment.model.model
-    # A gradient costs about three forward passes, and each of the transformations takes a second one.
-    gradients = 2 if "+" in train.method else 1
-    flop = TRAIN_IMAGES * epochs * gradients * 3 * FORWARD_FLOP[model]
-    each = "gradient" if gradients == 1 else "gradient, two a step"
+    return TRAIN_IMAGES * epochs * _gradients(train) * 3 * FORWARD_FLOP[model]
+
+
+def cost(train: Train) -> str:
+    """The work of a run on CIFAR in words."""
+    epochs, model = train.experiment.optimization.epochs, train.experiment.model.model
+    each = "gradient" if _gradients(train) == 1 else "gradient, two a step"
     return (
-        f"{epochs} epochs of {TRAIN_IMAGES:,} images, {model}: {flop / 1e15:.0f} PFLOP, at three forward "
-        f"passes of {FORWARD_FLOP[model] / 1e9:.2f} GFLOP a {each}; not timed"
+        f"{epochs} epochs of {TRAIN_IMAGES:,} images, {model}: {work(train) / 1e15:.0f} PFLOP, at three "
+        f"forward passes of {FORWARD_FLOP[model] / 1e9:.2f} GFLOP a {each}; not timed"
     )
+
+
+def _gradients(train: Train) -> int:
+    """Gradients in a step: each of the transformations takes a second one."""
+    return 2 if "+" in train.method else 1

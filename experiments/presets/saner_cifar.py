@@ -1,6 +1,7 @@
 """SANER on CIFAR-10 and CIFAR-100: the same setting for both."""
 
-from experiments.config import Augmentation, Data, Experiment, Model, Optimization, Train, hyperparameters
+from experiments.commands.flags import Train
+from experiments.config import Augmentation, Data, Experiment, Model, Optimization
 from experiments.presets.preset import Preset
 
 
@@ -24,7 +25,7 @@ def preset(dataset: str, rate: float) -> Preset:
             "was not at hand: the ResNet with the stem for small images is assumed."
         ),
         train=Train(
-            method="cross_entropy+saner",
+            method="cross_entropy+saner:rho=0.1,group_b_scale=0.5,scale_epochs=50",
             experiment=Experiment(
                 data=Data(dataset, noise="symmetric", noise_rate=rate, standardize=True),
                 model=Model("resnet18"),
@@ -41,7 +42,6 @@ def preset(dataset: str, rate: float) -> Preset:
                     gradient_norm_clip=None,
                     perturbed_statistics=True,
                 ),
-                hyperparameters=hyperparameters(saner={"rho": 0.1, "group_b_scale": 0.5, "scale_epochs": 50}),
             ),
         ),
     )

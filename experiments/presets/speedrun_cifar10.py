@@ -1,6 +1,7 @@
 """CIFAR-10 in seconds on a GPU, as the public speed-run records train it; no paper."""
 
-from experiments.config import Augmentation, Data, Experiment, Model, Optimization, Train
+from experiments.commands.flags import Train
+from experiments.config import Augmentation, Data, Experiment, Model, Optimization
 from experiments.presets.preset import Preset
 
 # Of the steps, those in which the learning rate rises.

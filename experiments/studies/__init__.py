@@ -1,1 +1,1 @@
-"""What measures this repository, which nobody needs to train on data of their own."""
+"""What measures this repository: benchmarks, the papers' claims, the results on digits, their pages."""

@@ -170,7 +170,8 @@ the ROC curve. A run is named by its method; `dynamics`, the default, `mixture` 
 evidence, `folds` says that they are out of sample, at the price of as many more trainings.
 
 Digits, mean over seeds {digits["seeds"][0]} to {digits["seeds"][-1]}; the audit's constants were chosen on
-seeds 0 to 4. `python -m experiments audit-benchmark` measures them (`digits.json`; {provenance["machine"]}).
+seeds 0 to 4. `python -m experiments.studies audit-benchmark` measures them (`digits.json`;
+{provenance["machine"]}).
 
 {areas(digits)}
 {"".join(map(_of_run, runs.values()))}## The estimated share of wrong labels

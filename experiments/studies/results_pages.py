@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.commands import matrix
+from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import audit_benchmark
+from experiments.studies import audit_benchmark, digits
 from experiments.studies.bench import page as bench_page
 from experiments.studies.claims import report
 from experiments.studies.claims.report import markdown
@@ -30,12 +30,6 @@ CELLS = {
     "pair 30 %": "pair-0.3",
 }
 
-# OGC as it was run on digits by the published code, whose ring and period were scaled to the small data set.
-SMALL_OGC = "ogc:queue_size=1024,update_every=8"
-ON_GCE = ",base=generalized_cross_entropy"
-
-SANER = "cross_entropy+saner:scale_epochs=25"
-
 # The methods of the files `more-*`, which have a cell more.
 MORE_CELLS = {**CELLS, "instance 40 %": "instance-0.4"}
 # The other losses were measured in these.
@@ -44,14 +38,6 @@ OTHER_CELLS = {
     "symmetric 40 %": "symmetric-0.4",
     "instance 40 %": "instance-0.4",
 }
-MORE_METHODS = (
-    "cross_entropy",
-    "mean_absolute_error",
-    "mae_logit_bias",
-    "generalized_cross_entropy",
-    "symmetric_cross_entropy",
-    "dal",
-)
 
 # What published.json calls our methods and cells.
 _PUBLISHED_METHODS = {
@@ -60,13 +46,13 @@ _PUBLISHED_METHODS = {
     "generalized_cross_entropy": "GCE q=0.7",
     "phuber_cross_entropy": "PHuber-CE tau=10",
     "phuber_cross_entropy:tau=2": "PHuber-CE tau=2",
-    f"{SMALL_OGC},mode=published": "OGC-CE",
-    f"{SMALL_OGC}{ON_GCE},mode=published": "OGC-GCE q=0.7",
+    f"{digits.SMALL_OGC},mode=published": "OGC-CE",
+    f"{digits.SMALL_OGC}{digits.ON_GCE},mode=published": "OGC-GCE q=0.7",
 }
 # These were run without the norm clip, ours into files of their own.
 _PUBLISHED_SHARPNESS = {
     "cross_entropy+sam": "CE with SAM rho=0.1",
-    SANER: "CE with SANER rho=0.1",
+    digits.SANER: "CE with SANER rho=0.1",
 }
 _PUBLISHED_MORE = {"symmetric_cross_entropy": "SCE alpha=0.1 beta=1", "dal": "DAL q 0.6 to 1.5"}
 _PUBLISHED_CELLS = {
@@ -130,7 +116,7 @@ def _read(name: str) -> dict[str, Any]:
 
 def of_matrix(measured: dict[str, Any]) -> str:
     """Mean and standard deviation over seeds of each method under each kind of noise, in percent."""
-    shown = matrix.accuracies(measured)
+    shown = compare.accuracies(measured)
     rows = [["method", *map(_noise, shown)], ["---"] + ["---:"] * len(shown)]
     for method in next(iter(shown.values())):
         spreads = (metrics.spread(of_cell[method]) for of_cell in shown.values())
@@ -138,13 +124,9 @@ def of_matrix(measured: dict[str, Any]) -> str:
     return markdown(rows)
 
 
-# Weight decays at which early-learning regularization was measured.
-ELR_DECAYS = ("0.0005", "0.002")
-
-
 def of_elr(measured: dict[str, dict[str, Any]]) -> str:
     """Early-learning regularization under each kind of noise, a row for each weight decay."""
-    shown = {decay: matrix.accuracies(result) for decay, result in measured.items()}
+    shown = {decay: compare.accuracies(result) for decay, result in measured.items()}
     first = next(iter(shown.values()))
     rows = [["weight decay", *map(_noise, first)], ["---"] + ["---:"] * len(first)]
     for decay, cells in shown.items():
@@ -173,7 +155,7 @@ def regrets(measured: dict[str, Any], *, one_gradient: bool) -> str:
         ["noise", "best other method", "its accuracy", "`recommended`", "difference", "within a point"],
         ["---"] * 2 + ["---:"] * 4,
     ]
-    for cell, found in matrix.regrets(measured, one_gradient=one_gradient).items():
+    for cell, found in digits.regrets(measured, one_gradient=one_gradient).items():
         mean, half = found.difference
         numbers = (f"{found.of_best:.2f}", f"{found.of_fixed:.2f}", f"{mean:+.2f} ± {half:.2f}")
         rows.append([_noise(cell), f"`{found.best}`", *numbers, "yes" if mean >= -1 else "**no**"])
@@ -202,7 +184,7 @@ def accuracies(
 def against_published(published: dict[str, Any]) -> str:
     """Our accuracy beside that of the papers' code, and whether it is level with it."""
     rows = [["noise", "method", "ours", "published code", "level from", "level"], ["---"] * 2 + ["---:"] * 4]
-    baselines = {name: _PUBLISHED_METHODS[name] for name in MORE_METHODS if name in _PUBLISHED_METHODS}
+    baselines = {name: _PUBLISHED_METHODS[name] for name in digits.MORE_METHODS if name in _PUBLISHED_METHODS}
     for heading, file in MORE_CELLS.items():
         files = [("", _PUBLISHED_METHODS), ("sharpness-", _PUBLISHED_SHARPNESS), ("more-", _PUBLISHED_MORE)]
         for prefix, names in files if heading in CELLS else [("more-", baselines | _PUBLISHED_MORE)]:
@@ -222,7 +204,7 @@ def second_gradients() -> str:
     """SGD, SAM and SANER on cross-entropy, and their differences paired by seed."""
     results = [_read(f"sharpness-{file}") for file in CELLS.values()]
     rows = [["cross-entropy with", *CELLS], ["---"] + ["---:"] * len(CELLS)]
-    named = {"SGD": "cross_entropy", "SAM": "cross_entropy+sam", "SANER": SANER}
+    named = {"SGD": "cross_entropy", "SAM": "cross_entropy+sam", "SANER": digits.SANER}
     for label, method in named.items():
         rows.append([label, *(percent(result["methods"][method]["last_10_mean"]) for result in results)])
     for first, second in (("SAM", "SGD"), ("SANER", "SAM")):
@@ -236,7 +218,7 @@ def against_fixed_thresholds(results: dict[str, dict[str, Any]]) -> str:
     cells = {heading: file for heading, file in CELLS.items() if file != "none"}
     taus = {"10": "phuber_cross_entropy", **{tau: f"phuber_cross_entropy:tau={tau}" for tau in ("5", "2")}}
     rows = [["OGC less PHuber", *cells], ["---"] + ["---:"] * len(cells)]
-    for label, ogc in (("OGC", SMALL_OGC), ("OGC on GCE", SMALL_OGC + ON_GCE)):
+    for label, ogc in (("OGC", digits.SMALL_OGC), ("OGC on GCE", digits.SMALL_OGC + digits.ON_GCE)):
         for tau, phuber in taus.items():
             differences = [_difference(results[file], ogc, phuber) for file in cells.values()]
             rows.append([f"{label} - tau = {tau}", *differences])
@@ -250,7 +232,7 @@ def modes() -> str:
     for optimizer in ("sgd", "adamw"):
         results = [_read(f"modes-{optimizer}-{file}") for file in cells.values()]
         for base, flag in (("cross-entropy", ""), ("focal", ",base=focal")):
-            default, published = SMALL_OGC + flag, f"{SMALL_OGC}{flag},mode=published"
+            default, published = digits.SMALL_OGC + flag, f"{digits.SMALL_OGC}{flag},mode=published"
             for mode, method in (("published", published), ("default", default)):
                 spreads = [percent(result["methods"][method]["last_10_mean"]) for result in results]
                 rows.append([f"{optimizer}, {base}, `{mode}`", *spreads])
@@ -305,8 +287,8 @@ def results_page() -> str:
     seeds, provenance = any_result["seeds"], any_result["provenance"]
     measured = _read("matrix")
     matrix_seeds = next(iter(measured["cells"].values()))["seeds"]
-    choosing = _range(matrix_seeds[: matrix.CHOOSING])
-    scoring = _range(matrix_seeds[matrix.CHOOSING :])
+    choosing = _range(matrix_seeds[: digits.CHOOSING])
+    scoring = _range(matrix_seeds[digits.CHOOSING :])
     published = _read("published")
     check = _read("pytorch_check")
     more = {file: _read(f"more-{file}") for file in MORE_CELLS.values()}
@@ -328,17 +310,17 @@ def results_page() -> str:
 Test accuracy in percent, mean of the last ten of {any_result["epochs"]} epochs; mean and standard
 deviation over seeds {seeds[0]} to {seeds[-1]}, which change noise, initialisation and order.
 `make results` measures the files in this folder anew (JSON, with configuration, realised noise matrices and
-code version); `python -m experiments tables` makes this page and the README's table from them.
+code version); `python -m experiments.studies pages` makes this page and the README's table from them.
 Here: jax {provenance["jax"]}, {provenance["machine"]}.
 
-Every named method under every kind of noise (`matrix.json`, by `python -m experiments matrix`; the picture is
-docs/matrix.png):
+Every named method under every kind of noise (`matrix.json`, by
+`python -m experiments.studies results --only matrix`; the picture is docs/matrix.png):
 
 {_section("matrix", of_matrix(measured))}
 Early-learning regularization (`elr`, weight 3, decay 0.7) in the same cells, at the weight decay of all
 others and at four times as much (`elr-*.json`):
 
-{_section("elr", of_elr({decay: _read(f"elr-{decay}") for decay in ELR_DECAYS}))}
+{_section("elr", of_elr({decay: _read(f"elr-{decay}") for decay in digits.ELR_DECAYS}))}
 `recommended` beside the best other method of each cell, which is chosen on seeds {choosing}; both scored on
 seeds {scoring}, differences in points, paired, with 95 % intervals. First among all, then among those that
 take no second gradient, and so cost as much as it does:
@@ -350,7 +332,7 @@ More of the clipped losses, in measurements of their own:
 {_section("accuracies", accuracies(results, any_result["methods"]))}
 The dynamics-aware loss, symmetric cross-entropy and logit bias, with their baselines measured again:
 
-{_section("more", accuracies(more, MORE_METHODS, MORE_CELLS))}
+{_section("more", accuracies(more, digits.MORE_METHODS, MORE_CELLS))}
 All other losses, with their defaults, in measurements of their own. The learning rate is 0.1 for all:
 `nce_rce` and `nce_agce`, whose slopes are ten times as steep, were published with 0.01 and fail here.
 
@@ -393,9 +375,9 @@ where focal's slope is 0.
 ## Regression with wrong targets
 
 `clip_by_gradient_norm` on {regression_result["what"]}; mean and standard deviation over seeds
-{regression_seeds[0]} to {regression_seeds[-1]} (`python -m experiments regression`). `ogc` has the published
-bound, 1 + 20 times the learning rate; `batch norm` limits the norm of a batch's mean gradient, `example
-norm` that of each example's.
+{regression_seeds[0]} to {regression_seeds[-1]} (`python -m experiments.studies regression`). `ogc` has the
+published bound, 1 + 20 times the learning rate; `batch norm` limits the norm of a batch's mean gradient,
+`example norm` that of each example's.
 
 {regression()}"""
 
@@ -438,7 +420,7 @@ python -m experiments compare {examples} \\
 python -m experiments train {examples} \\
   --augment crop flip --standardize --batch-size 128 \\
   --model resnet18 --epochs {resnet["epochs"]} --checkpoint-every 1
-python -m experiments matrix {examples} \\
+python -m experiments compare {examples} \\
   --augment crop flip --standardize --batch-size 128 --seeds 1 --first-seed 0 --model cnn --width 128 \\
   --epochs {short[0]["epochs"]} --learning-rate 0.05 --methods {" ".join(short[0]["methods"])}
 ```

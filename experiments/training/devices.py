@@ -1,5 +1,6 @@
 """On which devices a run happens: one, or several with each batch split over them, on one host or more."""
 
+import dataclasses
 import re
 from typing import Any
 
@@ -9,11 +10,28 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from experiments.config import Placement
 from experiments.data.dataset import Stream
 from experiments.terminal import UserError
 
 BATCH_AXIS = "batch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where and how long a run happens, none of which changes its result but for rounding."""
+
+    devices: int = 1
+    """Devices of this host to split each batch over; a run may be resumed on another number."""
+    coordinator: str | None = None
+    """Of a run on several hosts, each starting the same command: HOST:PORT of the first, or `auto` where
+    JAX can find out (Slurm, Open MPI, Kubernetes, Cloud TPU). The run folder must be shared by all."""
+    processes: int | None = None
+    """How many processes the run has; with --coordinator HOST:PORT."""
+    process_id: int | None = None
+    """Which of them this is, from 0; with --coordinator HOST:PORT."""
+    stop_after: float | None = None
+    """Minutes of training after which to stop, with a checkpoint, at the end of an epoch; the exit code is
+    then 75, and the same command goes on."""
 
 
 def connect(placement: Placement) -> None:

@@ -25,7 +25,7 @@ def train(
     experiment: Experiment,
     run_dir: Path,
     progress: Progress,
-    placement: Placement = Placement(),  # noqa: B008  # frozen
+    placement: Placement = Placement(),
     fold: Fold | None = None,
 ) -> dict[str, Any]:
     """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""

@@ -1,11 +1,85 @@
 """Optimizers and learning-rate schedules."""
 
+import dataclasses
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.config import Optimization
+from experiments.terminal import UserError, check_range
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+    """The optimizer and its steps."""
+
+    epochs: int = 100
+    """Passes over the training examples."""
+    batch_size: int = 64
+    """Examples per step; an epoch's last, smaller batch is dropped."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd`: stochastic gradient descent with momentum; `adamw`: Adam with decoupled weight decay, which
+    wants a --learning-rate near 0.001."""
+    learning_rate: float = 0.1
+    """Of the first epoch, or of the first after the warm-up."""
+    learning_rate_schedule: Literal["cosine", "step", "constant", "triangle"] = "cosine"
+    """From epoch to epoch: `cosine` ends at 0; `step` multiplies by --learning-rate-factor after each of
+    --learning-rate-steps epochs. From batch to batch: `triangle` falls to 0 in equal steps after the
+    warm-up."""
+    learning_rate_steps: tuple[int, ...] = ()
+    """Epochs after which the step schedule lowers the rate, counted from the start, e.g. 40 80."""
+    learning_rate_factor: float = 0.1
+    """What the step schedule multiplies by."""
+    warmup_epochs: int = 0
+    """Epochs in which the rate rises in equal steps, one per batch; cosine decays over those that remain."""
+    momentum: float = 0.9
+    """Heavy-ball momentum; of adamw, the decay of the first moment."""
+    nesterov: bool = False
+    """Nesterov's form of the momentum."""
+    weight_decay: float = 5e-4
+    """Added to the gradient by sgd, to the step by adamw."""
+    weight_decay_on: Literal["all", "kernels"] = "all"
+    """`all` parameters, as PyTorch does it, or `kernels`: no biases and no norms."""
+    l1_decay: float = 0.0
+    """Weight of the sum of all parameters' absolute values, whose slope joins the gradient before it is
+    clipped: a part of active negative losses."""
+    gradient_norm_clip: float | None = 5.0
+    """Largest global norm of a step's gradient; None for no limit."""
+    perturbed_statistics: bool = False
+    """With a sharpness-aware method and --norm batch, keep the batch statistics of the perturbed pass, as
+    SANER's published code does, rather than those of the parameters that are trained."""
+
+
+def check(optimization: Optimization) -> None:
+    """Raises UserError for values that no single flag's type can rule out."""
+    infinity = float("inf")
+    check_range("--epochs", optimization.epochs, 1)
+    check_range("--batch-size", optimization.batch_size, 1)
+    check_range("--learning-rate", optimization.learning_rate, 0, exclude=(0, infinity))
+    _check_schedule(optimization)
+    check_range("--momentum", optimization.momentum, 0, 1, exclude=(1,))
+    check_range("--weight-decay", optimization.weight_decay, 0, exclude=(infinity,))
+    check_range("--l1-decay", optimization.l1_decay, 0, exclude=(infinity,))
+    if optimization.gradient_norm_clip is not None:
+        check_range("--gradient-norm-clip", optimization.gradient_norm_clip, 0, exclude=(0, infinity))
+
+
+def _check_schedule(optimization: Optimization) -> None:
+    steps, schedule = optimization.learning_rate_steps, optimization.learning_rate_schedule
+    if schedule == "step" and not steps:
+        raise UserError("--learning-rate-schedule step needs --learning-rate-steps, e.g. 40 80")
+    if schedule != "step" and steps:
+        raise UserError(
+            f"--learning-rate-steps has no effect with --learning-rate-schedule {schedule}; choose step "
+            f"or give no steps"
+        )
+    # Steps after the last epoch never come: a preset, say, may be tried for an epoch or two.
+    if list(steps) != sorted({step for step in steps if step > 0}):
+        raise UserError(f"--learning-rate-steps must rise and be positive, got {' '.join(map(str, steps))}")
+    check_range("--learning-rate-factor", optimization.learning_rate_factor, 0, 1, exclude=(0,))
+    check_range("--warmup-epochs", optimization.warmup_epochs, 0, optimization.epochs - 1)
 
 
 def learning_rate(optimization: Optimization, steps_per_epoch: int) -> optax.Schedule:

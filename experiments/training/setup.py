@@ -9,11 +9,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from experiments import config, methods, models
+from experiments import config, methods
 from experiments.config import Experiment, Placement
 from experiments.data import augmentation, stream
 from experiments.data.dataset import Dataset, Images, Stream
 from experiments.data.labels import GivenLabels
+from experiments.models.build import build
 from experiments.terminal import Progress, UserError
 from experiments.training import devices, dynamics, optimizers, steps
 from experiments.training.dynamics import Dynamics
@@ -91,7 +92,7 @@ def assemble(
     setting = methods.Setting(
         num_classes, optimization.epochs, steps_per_epoch, learning_rate, train_examples
     )
-    chosen = methods.build(config.hyperparameters_of(method, experiment), setting)
+    chosen = methods.build(method, setting)
     limit = optimization.gradient_norm_clip
     optimizer = optax.chain(
         chosen.transformation,
@@ -101,7 +102,7 @@ def assemble(
     )
     if experiment.augmentation.evaluate_flipped and len(input_shape) != 3:
         raise UserError(f"--evaluate-flipped needs images [N, H, W, C], got [N, {input_shape[0]}]")
-    network = models.build(experiment.model, input_shape, num_classes)
+    network = build(experiment.model, input_shape, num_classes)
     return Parts(
         network,
         chosen,

@@ -11,8 +11,9 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 import noisy_optax as nox
-from experiments import methods, models
+from experiments import methods
 from experiments.config import Experiment
+from experiments.models.network import Network
 from experiments.training import devices, dynamics
 from noisy_optax.training import StepState
 
@@ -48,7 +49,7 @@ class Parts(NamedTuple):
       mesh: the devices that batches are split over, or None for a single one.
     """
 
-    network: models.Network
+    network: Network
     method: methods.Method
     optimizer: optax.GradientTransformation
     perturbed_statistics: bool = False

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
+from experiments.studies.__main__ import main as studies
 
 FLAGS = ["--epochs", "2", "--batch-size", "8", "--width", "16"]
 
@@ -53,8 +54,8 @@ def test_predict_writes_probabilities_of_unlabelled_images(trained, tmp_path, ti
 
 def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
     run_dir = tmp_path / "compare"
-    methods = ["cross_entropy", "generalized_cross_entropy"]
-    flags = ["--dataset", f"npz:{tiny_npz}", *FLAGS, "--seeds", "2", "--generalized-cross-entropy.q", "0.5"]
+    methods = ["cross_entropy", "generalized_cross_entropy:q=0.5"]
+    flags = ["--dataset", f"npz:{tiny_npz}", *FLAGS, "--seeds", "2"]
     assert main(["compare", *flags, "--methods", *methods, "--run-dir", str(run_dir)]) == 0
     said = capsys.readouterr().out
     assert all(method in said for method in methods)
@@ -62,7 +63,7 @@ def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
     summary = json.loads((run_dir / "summary.json").read_text())
     assert set(summary["methods"]) == set(methods)
     assert len(summary["methods"]["cross_entropy"]["last_10_mean"]["per_seed"]) == 2
-    assert summary["methods"]["generalized_cross_entropy"]["hyperparameters"] == {
+    assert summary["methods"]["generalized_cross_entropy:q=0.5"]["hyperparameters"] == {
         "generalized_cross_entropy": {"q": 0.5}
     }
     assert (run_dir / "comparison.png").read_bytes().startswith(b"\x89PNG")
@@ -80,9 +81,9 @@ def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
     [
         (["train", "--dataset", "npz:nowhere.npz"], "nowhere.npz: no such file"),
         (["train", "--dataset", "cifar"], "--dataset 'cifar' is not known"),
-        (["train", "--method", "gce"], "no method is called 'gce'"),
+        (["train", "--method", "gce"], "no loss is called 'gce'"),
         (["train", "--noise", "symmetric"], "needs --noise-rate"),
-        (["train", "--method", "phuber_cross_entropy", "--phuber-cross-entropy.tau", "1"], "tau must be in"),
+        (["train", "--method", "phuber_cross_entropy:tau=1"], "tau must be in"),
         (["train", "--dataset", "TINY", "--model", "cnn", "--batch-size", "100"], "--batch-size 100 is more"),
         (["compare", "--methods", "cross_entropy", "cross_entropy"], "expected different methods"),
         (
@@ -96,12 +97,9 @@ def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
         (["compare", "--run-dir", "TRAINED", "--epochs", "1"], "holds a run of another configuration"),
         (["train", "--run-dir", "/dev/null/x", "--epochs", "1"], "/dev/null/x: Not a directory"),
         (["train", "--run-dir", "/proc/x", "--epochs", "1"], "/proc/x: "),
-        (["compare", "--methods", "cross_entropy", "typo"], "no method is called 'typo'"),
-        (["bench", "ogc", "--output", "/nowhere/x.json"], "the folder /nowhere does not exist"),
-        (["bench", "ogc", "--blocks", "0"], "--blocks must be in"),
-        (["regression", "--output", "/nowhere/x.json"], "the folder /nowhere does not exist"),
+        (["compare", "--methods", "cross_entropy", "typo"], "no loss is called 'typo'"),
         (["train", "--method", "sam"], "expected LOSS or LOSS+TRANSFORMATION"),
-        (["train", "--method", "cross_entropy+sam", "--sam.rho", "-1"], "rho must be in [0.0, inf)"),
+        (["train", "--method", "cross_entropy+sam:rho=-1"], "rho must be in [0.0, inf)"),
         (["predict", "EMPTY", "digits"], "is not a run folder"),
         (["predict", "TRAINED", "digits"], "is float32 [8, 8, 1], the run was trained on uint8 [4, 4, 1]"),
         (["predict", "TRAINED", "TINY", "--output", "x.txt"], "must end in .csv or .npz"),
@@ -121,6 +119,24 @@ def test_the_users_mistakes_are_one_line_and_exit_code_2(
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
     assert main(["train", "--dataset", f"npz:{tiny_npz}", *FLAGS, "--run-dir", str(trained)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["bench", "ogc", "--output", "/nowhere/x.json"], "the folder /nowhere does not exist"),
+        (["bench", "ogc", "--blocks", "0"], "--blocks must be in"),
+        (["regression", "--output", "/nowhere/x.json"], "the folder /nowhere does not exist"),
+        (["audit-benchmark", "--folds", "1"], "--folds must be at least 2"),
+        (["audit-benchmark", "--output", "/nowhere/x.json"], "the folder /nowhere does not exist"),
+        (["results", "--only", "all"], "--only has all; expected some of none, symmetric-0.2, "),
+    ],
+)
+def test_mistakes_with_a_study_are_one_line_too(command, said, capsys):
+    assert studies(command) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
 
 
 def command(*args, cwd):

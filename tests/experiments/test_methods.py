@@ -17,10 +17,10 @@ SETTING = methods.Setting(
 
 
 @pytest.mark.parametrize(
-    "name", [*methods.names(), *(f"cross_entropy+{name}" for name in methods.transformation_names())]
+    "name", [*methods.METHODS, *(f"cross_entropy+{name}" for name in methods.TRANSFORMATIONS)]
 )
 def test_every_method_is_a_working_pair(name):
-    method = methods.build(dict(methods.parse(name)), SETTING)
+    method = methods.build(name, SETTING)
     logits, labels, indices = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1]), jnp.array([19])
     values, _ = method.loss.apply(method.loss.init(), logits, labels, indices=indices)
     assert values.shape == (1,)
@@ -35,13 +35,13 @@ def test_every_method_is_a_working_pair(name):
 
 def test_hyperparameters_arrive():
     logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([2])
-    loss = methods.build({"phuber_cross_entropy": {"tau": 2.0}}, SETTING).loss
+    loss = methods.build("phuber_cross_entropy:tau=2", SETTING).loss
     expected = losses.phuber_cross_entropy(logits, labels, tau=2.0)
     np.testing.assert_array_equal(loss.value(loss.init(), logits, labels), expected)
 
 
 def test_dal_follows_the_epochs_of_the_run_and_reports_its_schedules():
-    method = methods.build({"dal": {"q_start": 0.5, "q_end": 1.5}}, SETTING)
+    method = methods.build("dal:q_start=0.5", SETTING)
     logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1])
     state, measured = method.loss.init(), []
     for _ in range(SETTING.epochs * SETTING.steps_per_epoch + 1):
@@ -53,23 +53,24 @@ def test_dal_follows_the_epochs_of_the_run_and_reports_its_schedules():
 
 @pytest.mark.parametrize(("num_classes", "epsilon"), [(3, 0.0), (10, losses.logit_bias(10))])
 def test_logit_bias_is_that_of_the_number_of_classes_and_never_negative(num_classes, epsilon):
-    loss = methods.build({"mae_logit_bias": {}}, SETTING._replace(num_classes=num_classes)).loss
+    loss = methods.build("mae_logit_bias", SETTING._replace(num_classes=num_classes)).loss
     p = np.exp(epsilon) / (np.exp(epsilon) + num_classes - 1)
     value = loss.value(loss.init(), jnp.zeros((1, num_classes)), jnp.array([2]))
     np.testing.assert_allclose(value, 1 - p, rtol=1e-6)
 
 
-def test_flags_are_the_keyword_arguments_with_their_defaults():
-    flags = methods.flags_of(methods.by_name("phuber_generalized_cross_entropy"))
-    assert (flags().q, flags().tau) == (0.7, 10.0)
-    assert methods.flags_of(methods.by_name("cross_entropy")) is None
+def test_hyperparameters_are_the_keyword_arguments_with_their_defaults():
+    found = methods.hyperparameters("phuber_generalized_cross_entropy:tau=3+sam")
+    assert found == {"phuber_generalized_cross_entropy": {"q": 0.7, "tau": 3.0}, "sam": {"rho": 0.1}}
+    assert methods.hyperparameters("cross_entropy") == {"cross_entropy": {}}
+    assert methods.spelled(found) == "phuber_generalized_cross_entropy:tau=3.0+sam"
 
 
 def test_a_value_out_of_range_is_the_users_error():
     with pytest.raises(
         UserError, match=r"--method generalized_cross_entropy: q must be in \(0.0, 1.0\], got 2"
     ):
-        methods.build({"generalized_cross_entropy": {"q": 2.0}}, SETTING)
+        methods.build("generalized_cross_entropy:q=2", SETTING)
 
 
 @pytest.mark.parametrize(
@@ -79,22 +80,75 @@ def test_a_value_out_of_range_is_the_users_error():
         ("phuber_cross_entropy:t=2", "has no hyper-parameter 't'; it has tau"),
         ("phuber_cross_entropy:tau=two", "tau must be a float, got 'two'"),
         ("phuber_cross_entropy:tau=2,tau=3", "tau is given twice"),
-        ("saner", r"saner: expected LOSS or LOSS\+TRANSFORMATION"),
-        ("saner+cross_entropy", "expected LOSS"),
-        ("cross_entropy+sam+saner", "expected LOSS"),
-        ("cross_entropy+", "no method is called ''"),
+        ("saner", "saner is not a loss: expected LOSS"),
+        ("saner+cross_entropy", "saner is not a loss"),
+        ("cross_entropy+cross_entropy", "cross_entropy is not a transformation"),
+        ("cross_entropy+sam+saner", "expected LOSS or"),
+        ("cross_entropy+", "no transformation is called ''; the nearest are"),
+        ("crossentropy", "no loss is called 'crossentropy'; the nearest are cross_entropy, "),
+        ("recommended+sam", "comes with a transformation of its own"),
     ],
 )
 def test_hyperparameters_in_the_name(spec, said):
     found = methods.parse("phuber_generalized_cross_entropy:q=0.5,tau=2e+0+saner:rho=0.2,scale_epochs=3")
-    assert found == [
+    assert [(part.name, part.changed) for part in found] == [
         ("phuber_generalized_cross_entropy", {"q": 0.5, "tau": 2.0}),
         ("saner", {"rho": 0.2, "scale_epochs": 3}),
     ]
     with pytest.raises(UserError, match=said):
-        methods.parse(spec)
+        methods.build(spec, SETTING)
 
 
-def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UserError, match="no method is called 'ce'; the losses are asymmetric_exponential, "):
-        methods.by_name("ce")
+OWN = """
+import jax, jax.numpy as jnp
+import noisy_optax as nox
+
+def brier(logits, labels, *, power=2.0):
+    p = jnp.take_along_axis(jax.nn.softmax(logits), labels[:, None], axis=1)[:, 0]
+    return (1 - p) ** power
+
+def remembering(setting, *, weight):
+    return nox.memory.early_learning_regularization(
+        setting.train_examples, setting.num_classes, weight=weight
+    )
+
+def mean(logits, labels):
+    return jnp.mean(logits)
+
+nothing = 3
+"""
+
+
+def test_a_file_of_the_users_is_a_method_docstring_or_not(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([0])
+    loss = methods.build(f"{file}:brier:power=1+sam", SETTING).loss
+    expected = losses.mean_absolute_error(logits, labels)
+    np.testing.assert_allclose(loss.value(loss.init(), logits, labels), expected, rtol=1e-6)
+    masked = loss.value(loss.init(), logits, labels, where=jnp.array([False]))
+    np.testing.assert_array_equal(masked, [0.0])
+    robust = methods.build(f"{file}:remembering:weight=2", SETTING).loss
+    assert robust.init().targets.shape == (20, 3)
+    assert methods.hyperparameters(f"{file}:brier") == {f"{file}:brier": {"power": 2.0}}
+    before = methods.own_code(f"{file}:brier")
+    file.write_text(OWN + "# changed")
+    assert methods.own_code(f"{file}:brier") != before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mine.py:absent", "mine.py: has no function 'absent'"),
+        ("mine.py:nothing", "mine.py: has no function 'nothing'"),
+        ("mine.py:mean", r"expected one loss for each of 3 examples, shape \(3,\), got \(\)"),
+        ("mine.py:remembering", "weight has no default; give .*mine.py:remembering:weight=VALUE"),
+        ("other.py:mean", "other.py: there is no such file"),
+        ("wrong.py:mean", "wrong.py: NameError: name 'x' is not defined"),
+    ],
+)
+def test_mistakes_in_a_file_of_the_users_are_one_line(name, said, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "wrong.py").write_text("x")
+    with pytest.raises(UserError, match=said):
+        methods.build(f"{tmp_path}/{name}", SETTING)

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import config, models, presets
+from experiments import config, methods, presets
 from experiments.__main__ import main, parse
+from experiments.commands import flags
 from experiments.data.labels import CLASS_MAPS
+from experiments.models.build import build
 from experiments.presets import page
-from experiments.presets.preset import FORWARD_FLOP, TRAIN_IMAGES, cost
+from experiments.presets.preset import FORWARD_FLOP, NOT_VERIFIED, TRAIN_IMAGES, cost
 from experiments.terminal import UserError
 from experiments.training import setup
 
@@ -37,8 +39,8 @@ def classes_of(preset):
 
 @pytest.fixture(scope="module")
 def networks():
-    """`models.build` of what it was asked for before; many presets share a network."""
-    return functools.cache(models.build)
+    """`build` of what it was asked for before; many presets share a network."""
+    return functools.cache(build)
 
 
 def test_names_are_unique_and_say_what_is_trained():
@@ -93,7 +95,7 @@ def test_the_settings_are_the_published_ones(name):
         schedule, optimization.learning_rate_factor, optimization.momentum, optimization.weight_decay,
         optimization.gradient_norm_clip,
     ] == expected  # fmt: skip
-    resolved = config.hyperparameters_of(preset.train.method, experiment)
+    resolved = methods.hyperparameters(preset.train.method)
     found = {key: value for own in resolved.values() for key, value in own.items()}
     assert hyperparameters.items() <= found.items()
 
@@ -112,7 +114,7 @@ def test_a_family_differs_in_the_noise_and_what_to_expect_only():
 
 @pytest.mark.parametrize("preset", FAMILIES.values(), ids=FAMILIES)
 def test_every_family_assembles(preset, networks, monkeypatch):
-    monkeypatch.setattr(models, "build", networks)
+    monkeypatch.setattr(setup, "build", networks)
     parts = setup.assemble(
         preset.train.method, preset.train.experiment, SHAPE, classes_of(preset), TRAIN_IMAGES
     )
@@ -145,7 +147,7 @@ def test_a_preset_is_what_its_flags_typed_out_are():
         "--dataset", "cifar10", "--noise", "symmetric", "--noise-rate", "0.5", "--standardize",
         "--model", "resnet18", "--augment", "crop", "flip", "rotate", "--epochs", "150",
         "--batch-size", "128", "--learning-rate-schedule", "step", "--learning-rate-steps", "50", "100",
-        "--method", "ogc", "--ogc.mode", "published",
+        "--method", "ogc:mode=published",
     )  # fmt: skip
     assert typed("--preset", "ogc-cifar10-sym0.5") == by_hand
     assert typed("--preset=ogc-cifar10-sym0.5") == by_hand
@@ -155,7 +157,7 @@ def test_a_preset_is_what_its_flags_typed_out_are():
 def test_other_flags_go_before_the_preset_wherever_they_stand(first):
     preset, flags = (
         ["--preset", "phuber-cifar10-sym0.2"],
-        ["--epochs", "2", "--phuber-cross-entropy.tau", "3"],
+        ["--epochs", "2", "--method", "phuber_cross_entropy:tau=3"],
     )
     record = typed(*(preset + flags if first else flags + preset))
     assert record["optimization"]["epochs"] == 2
@@ -164,8 +166,8 @@ def test_other_flags_go_before_the_preset_wherever_they_stand(first):
 
 
 def test_without_a_preset_the_defaults_are_those_of_the_configuration():
-    assert parse(["train"]) == config.Train()
-    assert parse(["compare"]) == config.Compare()
+    assert parse(["train"]) == flags.Train()
+    assert parse(["compare"]) == flags.Compare()
 
 
 def test_an_unknown_name_gets_the_nearest(capsys):
@@ -175,7 +177,17 @@ def test_an_unknown_name_gets_the_nearest(capsys):
     assert capsys.readouterr().err.startswith("error: no preset is called '?'")
 
 
-@pytest.mark.parametrize("args", [["train", "--preset"], ["compare", "--preset", NAMES[0]]])
+def test_a_preset_is_a_cell_for_other_methods():
+    command = parse(["compare", "--preset", "ogc-cifar10-sym0.5", "--epochs", "2", "--methods", "dal"])
+    published = presets.by_name("ogc-cifar10-sym0.5").train.experiment
+    optimization = dataclasses.replace(published.optimization, epochs=2)
+    assert command.methods == ("dal",)
+    assert command.experiment == dataclasses.replace(published, optimization=optimization, seeds=3)
+    compared = parse(["compare", "--preset", "ogc-cifar10-sym0.5"])
+    assert compared.methods == ("cross_entropy", presets.by_name("ogc-cifar10-sym0.5").train.method)
+
+
+@pytest.mark.parametrize("args", [["train", "--preset"], ["predict", "--preset", NAMES[0]]])
 def test_a_preset_without_a_name_or_a_place_is_refused(args, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(args)
@@ -191,15 +203,17 @@ def test_help_shows_the_presets_values(capsys):
         assert f"(default: {epochs})" in said
 
 
-def test_the_page_fits_80_columns_and_has_every_command():
-    text = io.StringIO()
-    page.show(presets.PRESETS, Console(file=text, width=80))
-    lines = text.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    for preset in presets.PRESETS:
-        line = next(line for line in lines if line.endswith(f" train --preset {preset.name}"))
-        assert line.startswith(preset.expected)
-    assert main(["presets"]) == 0
+def test_the_page_fits_80_columns_and_has_every_preset():
+    for details in (False, True):
+        text = io.StringIO()
+        page.show(presets.PRESETS, Console(file=text, width=80), details=details)
+        lines = text.getvalue().splitlines()
+        assert max(map(len, lines)) <= 80
+        for preset in presets.PRESETS:
+            line = next(line for line in lines if preset.name in line.split())
+            assert preset.expected == NOT_VERIFIED or preset.expected in line
+        assert len(lines) < 100 or details
+    assert main(["list", "presets"]) == 0
 
 
 def test_a_preset_trains_and_its_run_says_only_what_was_trained(tiny_npz, tmp_path):

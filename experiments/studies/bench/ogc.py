@@ -12,7 +12,8 @@ import numpy as np
 import optax
 
 import noisy_optax as nox
-from experiments import config, models
+from experiments import config
+from experiments.models.build import build
 from experiments.studies.bench import timing
 from experiments.studies.bench.training import BATCH_SIZE, CLASSES, IMAGE_SHAPE, Training
 from noisy_optax import losses
@@ -133,7 +134,7 @@ def reference_refit(queue: np.ndarray) -> float:
 
 def memory() -> dict[str, Any]:
     """Temporary memory of a compiled step over per-example gradients, by chunk size."""
-    network = models.build(config.Model(model="cnn", norm="group"), IMAGE_SHAPE, CLASSES)
+    network = build(config.Model(model="cnn", norm="group"), IMAGE_SHAPE, CLASSES)
     params, statistics = jax.eval_shape(network.init, jax.random.key(0))
     transformation = nox.ogc.clip_by_gradient_norm(bound=1.5)
     state = jax.eval_shape(transformation.init, params)

@@ -19,9 +19,9 @@ def page() -> str:
     return f"""# Costs
 
 Measured by commit {provenance["commit"]} with jax {provenance["jax"]} on {provenance["machine"]}
-({provenance["device"]}): `python -m experiments bench all`; `make bench` writes the files in this folder and
-this page. Ratios are medians over blocks in which the two sides are timed in turn in one process, with
-quartiles; compile time is apart. `before` is the last measurement on a machine of the same kind; all of them
+({provenance["device"]}) by `make bench`, which writes the files in this folder and this page.
+Ratios are medians over blocks in which the two sides are timed in turn in one process, with quartiles;
+compile time is apart. `before` is the last measurement on a machine of the same kind; all of them
 are in `history.jsonl`.
 
 ## What is promised, and what was reached

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import models
 from experiments.config import Augmentation, Experiment, Model, Optimization
+from experiments.models.layers import Style
+from experiments.models.network import Network, as_functions
 from experiments.models.resnet import ResNet, basic_block
 from experiments.studies.bench import timing
 from experiments.studies.gpu.pictures import CLASSES, SIZE
@@ -117,9 +118,9 @@ def _examples(size: Size) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, CLASSES, size.examples).astype(np.int32)
 
 
-def _toy_network(precision: Any) -> models.Network:
-    style = models.Style("batch", jnp.dtype(precision))
-    return models.as_functions(
+def _toy_network(precision: Any) -> Network:
+    style = Style("batch", jnp.dtype(precision))
+    return as_functions(
         lambda rngs: ResNet((1, 1, 1, 1), basic_block, 3, CLASSES, style, channels=8, rngs=rngs),
         convolutional=True,
     )

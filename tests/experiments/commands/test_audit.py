@@ -166,8 +166,6 @@ def test_files_and_classes_have_names(tmp_path):
         (["audit", "RUN", "--folds", "1"], "--folds must be from 2 to 60"),
         (["audit", "RUN", "--folds", "61"], "--folds must be from 2 to 60"),
         (["audit", "RUN", "--seed", "7"], "--seed must be from 0 to 1"),
-        (["audit-benchmark", "--folds", "1"], "--folds must be at least 2"),
-        (["audit-benchmark", "--output", "/nowhere/x.json"], "the folder /nowhere does not exist"),
     ],
 )
 def test_mistakes_are_one_line(command, said, run_dir, capsys):

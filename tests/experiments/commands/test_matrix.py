@@ -5,24 +5,25 @@ import pytest
 
 from experiments import config
 from experiments.__main__ import main
-from experiments.commands import matrix
+from experiments.commands import compare
+from experiments.studies import digits
 
-CELLS = ["none", "symmetric-0.4"]
-SMALL = ["--seeds", "2", "--epochs", "1", "--methods", "cross_entropy", "recommended", "--cells", *CELLS]
+NOISES = ["none", "symmetric-0.4"]
+SMALL = ["--seeds", "2", "--epochs", "1", "--methods", "cross_entropy", "recommended", "--noises", *NOISES]
 
 
 def test_every_method_in_every_cell(tmp_path, capsys):
     run_dir = tmp_path / "matrix"
-    assert main(["matrix", *SMALL, "--run-dir", str(run_dir)]) == 0
+    assert main(["compare", *SMALL, "--run-dir", str(run_dir)]) == 0
     measured = json.loads((run_dir / "matrix.json").read_text())
-    assert list(measured["cells"]) == CELLS
+    assert list(measured["cells"]) == NOISES
     noisy = measured["cells"]["symmetric-0.4"]
     assert list(noisy["methods"]) == ["cross_entropy", "recommended"]
     np.testing.assert_allclose(noisy["realised_noise"]["rate"], 0.4, atol=1e-3)
     assert noisy["config"]["data"]["noise_rate"] == 0.4
     assert measured["provenance"]["machine"]
     assert (run_dir / "matrix.png").stat().st_size > 10_000
-    shown = matrix.accuracies(measured)["none"]["recommended"]
+    shown = compare.accuracies(measured)["none"]["recommended"]
     assert np.mean(shown) == pytest.approx(
         100 * measured["cells"]["none"]["methods"]["recommended"]["last_10_mean"]["mean"]
     )
@@ -32,25 +33,28 @@ def test_every_method_in_every_cell(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--cells", "symmetric"], "--cells has symmetric; expected none or KIND-RATE"),
-        (["--cells", "salt-0.4"], "--cells has salt-0.4; the kinds are symmetric, "),
-        (["--cells", "pair-1.4"], "--noise-rate must be in [0, 1], got 1.4"),
-        (["--noise", "pair", "--noise-rate", "0.2"], "leave out --noise and --noise-rate"),
-        (["--methods", *["cross_entropy"] * 16], "--methods takes at most 15, got 16"),
-        (["--methods", "recommended+sam"], "comes with a transformation of its own"),
+        (["--noises", "symmetric"], "--noises has symmetric; expected none or KIND-RATE"),
+        (["--noises", "salt-0.4"], "--noises has salt-0.4; the kinds are symmetric, "),
+        (["--noises", "pair-1.4"], "--noise-rate must be in [0, 1], got 1.4"),
+        (
+            ["--noises", "none", "--noise", "pair", "--noise-rate", "0.2"],
+            "leave out --noise and --noise-rate",
+        ),
+        (["--noises", "labels-file"], "--labels-file FILE and `labels-file` in --noises belong together"),
+        (["--noises", "none", "--methods", "recommended+sam"], "comes with a transformation of its own"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_trained(flags, message, tmp_path, capsys):
-    assert main(["matrix", *flags, "--run-dir", str(tmp_path / "matrix")]) == 2
+    assert main(["compare", *flags, "--run-dir", str(tmp_path / "matrix")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "matrix").exists()
 
 
 def test_labels_of_a_file_are_a_column_of_their_own():
-    data = config.Data(labels_file="labels.npz")
-    command = config.Matrix(experiment=config.Experiment(data=data))
-    assert matrix.cells_of(command) == ("labels-file",)
-    assert matrix.of_cell(command.experiment, "labels-file") == command.experiment
+    experiment = config.Experiment(data=config.Data(labels_file="labels.npz"))
+    assert compare.under_noise(experiment, "labels-file") == experiment
+    assert compare.under_noise(experiment, "none").data == config.Data()
+    assert compare.under_noise(experiment, "pair-0.2").data == config.Data(noise="pair", noise_rate=0.2)
 
 
 def test_the_best_method_is_chosen_on_other_seeds_than_it_is_scored_on():
@@ -59,7 +63,7 @@ def test_the_best_method_is_chosen_on_other_seeds_than_it_is_scored_on():
         "steady": np.array([90.0, 90.0, 91.0, 89.0]),
         "mine": np.array([0.0, 51.0, 54.0, 57.0]),
     }
-    found = matrix.regret(of_cell, "mine", choosing=1)
+    found = digits.regret(of_cell, "mine", choosing=1)
     assert (found.best, found.of_best, found.of_fixed) == ("lucky", 52.0, 54.0)
     # Differences 1, 2, 3: Student's t with two degrees of freedom, 4.303 / sqrt(3).
     assert found.difference == pytest.approx((2.0, 2.484), abs=1e-3)

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import models
 from experiments.config import Augmentation, Data, Experiment, Model, Optimization
 from experiments.data import augmentation
+from experiments.models.network import Network
 from experiments.terminal import UserError
 from experiments.training import loop, setup, steps, training_data
 
@@ -133,7 +133,7 @@ def _as_logits(params, statistics, images, *, train):
     return images.reshape(len(images), -1) + params, statistics
 
 
-SHOWING = models.Network(lambda key: (jnp.zeros((1, 1)), ()), _as_logits, convolutional=False)
+SHOWING = Network(lambda key: (jnp.zeros((1, 1)), ()), _as_logits, convolutional=False)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import models
 from experiments.config import Model
+from experiments.models.build import build
 from experiments.terminal import UserError
 
 IMAGES = jax.random.uniform(jax.random.key(0), (6, 5, 7, 2))
@@ -14,7 +14,7 @@ IMAGES = jax.random.uniform(jax.random.key(0), (6, 5, 7, 2))
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 def test_logits_and_statistics(model, norm):
-    network = models.build(Model(model, width=16, norm=norm), (5, 7, 2), num_classes=3)
+    network = build(Model(model, width=16, norm=norm), (5, 7, 2), num_classes=3)
     params, statistics = network.init(jax.random.key(1))
     logits, after = network.apply(params, statistics, IMAGES, train=True)
     assert logits.shape == (6, 3)
@@ -29,14 +29,14 @@ def test_logits_and_statistics(model, norm):
 
 
 def test_mlp_is_the_reference_network():
-    network = models.build(Model(), (64,), num_classes=10)
+    network = build(Model(), (64,), num_classes=10)
     params, _ = network.init(jax.random.key(0))
     shapes = sorted(leaf.shape for leaf in jax.tree.leaves(params))
     assert shapes == [(10,), (64, 256), (256,), (256,), (256, 10), (256, 256)]
 
 
 def test_initialisation_is_uniform_within_one_over_root_fan_in():
-    params, _ = models.build(Model(), (64,), num_classes=10).init(jax.random.key(0))
+    params, _ = build(Model(), (64,), num_classes=10).init(jax.random.key(0))
     layer = params["hidden"][0]
     for values in (layer["kernel"][...], layer["bias"][...]):
         values = np.asarray(values) * np.sqrt(64)
@@ -46,4 +46,4 @@ def test_initialisation_is_uniform_within_one_over_root_fan_in():
 
 def test_a_cnn_needs_images():
     with pytest.raises(UserError, match=r"--model cnn needs images \[N, H, W, C\], got \[N, 64\]"):
-        models.build(Model("cnn"), (64,), num_classes=10)
+        build(Model("cnn"), (64,), num_classes=10)

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import models
 from experiments.config import Model
-from experiments.models import CNN8, ResNet, Style, WideResNet, as_functions
-from experiments.models.layers import max_pool
-from experiments.models.resnet import basic_block, bottleneck, plain_conv
-from experiments.models.wide_resnet import PreActivationBlock
+from experiments.models.build import build
+from experiments.models.cnn import CNN8
+from experiments.models.layers import Style, max_pool
+from experiments.models.network import as_functions
+from experiments.models.resnet import ResNet, basic_block, bottleneck, plain_conv
+from experiments.models.wide_resnet import PreActivationBlock, WideResNet
 from experiments.terminal import UserError
 
 
 def parameters(model, num_classes=10):
-    network = models.build(Model(model), (32, 32, 3), num_classes)
+    network = build(Model(model), (32, 32, 3), num_classes)
     params, _ = jax.eval_shape(network.init, jax.random.key(0))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
@@ -215,13 +216,13 @@ def test_an_unchanged_shape_has_a_bare_shortcut(block, inputs, channels, stride,
     ("model", "norm"), [("mlp", False), ("cnn", False), ("cnn8", True), ("resnet18", True)]
 )
 def test_default_norms(model, norm):
-    _, statistics = jax.eval_shape(models.build(Model(model), (16, 16, 3), 10).init, jax.random.key(0))
+    _, statistics = jax.eval_shape(build(Model(model), (16, 16, 3), 10).init, jax.random.key(0))
     assert bool(jax.tree.leaves(statistics)) == norm
 
 
 def test_images_too_small_for_the_eight_layers():
     with pytest.raises(UserError, match="at least 8x8 pixels, got 8x7; use --model cnn"):
-        models.build(Model("cnn8"), (8, 7, 1), 10)
+        build(Model("cnn8"), (8, 7, 1), 10)
 
 
 @pytest.mark.parametrize(("keep_rest", "padding"), [(True, "SAME"), (False, "VALID")])

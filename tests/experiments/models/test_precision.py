@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import models
 from experiments.config import Model
+from experiments.models.build import build
 
 IMAGES = jax.ShapeDtypeStruct((4, 8, 8, 3), jnp.float32)
 
 
 def network(model, precision, norm="batch"):
-    return models.build(Model(model, norm=norm, precision=precision), (8, 8, 3), num_classes=10)
+    return build(Model(model, norm=norm, precision=precision), (8, 8, 3), num_classes=10)
 
 
 def products(jaxpr):

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import models
 from experiments.config import Augmentation, Experiment, Model, Optimization
+from experiments.models.build import build as build_network
 from experiments.models.speedrun import fit_whitening, identity_first, whitening_filters
 from experiments.terminal import UserError
 from experiments.training import setup, steps, training_data
@@ -45,7 +45,7 @@ def test_an_identity_hands_the_channels_on():
 
 
 def build(width=8, size=16, precision="float32"):
-    return models.build(Model("speedrun", width=width, precision=precision), (size, size, 3), 10)
+    return build_network(Model("speedrun", width=width, precision=precision), (size, size, 3), 10)
 
 
 def test_parameters_by_hand():
@@ -110,7 +110,7 @@ def test_a_mirror_image_is_predicted_alike_and_in_between(images):
 
 def test_what_it_cannot_take_is_refused():
     with pytest.raises(UserError, match="at least 16x16 pixels, got 8x16"):
-        models.build(Model("speedrun"), (8, 16, 3), 10)
+        build_network(Model("speedrun"), (8, 16, 3), 10)
     flipped = Experiment(augmentation=Augmentation(evaluate_flipped=True))
     with pytest.raises(UserError, match=r"--evaluate-flipped needs images \[N, H, W, C\], got \[N, 5\]"):
         setup.assemble("cross_entropy", flipped, (5,), 10, 100)

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.config import Data, Experiment, Model, Optimization, Placement
-from experiments.models import Network
+from experiments.models.network import Network
 from experiments.terminal import Progress
 from experiments.training import devices, loop, setup, steps, training_data
 from tests import split_memory

@@ -26,6 +26,7 @@ from PIL import Image
 from experiments import __main__
 from experiments.runs import run_folder
 from experiments.studies import results_pages
+from experiments.studies.__main__ import main as studies
 from experiments.studies.claims import report as claims_report
 from experiments.terminal import UserError
 from experiments.training import checkpoints
@@ -143,8 +144,8 @@ READERS = {
     "metrics, report": ("run/metrics.jsonl", ["report", "run"], (denied,)),
     "suspects": ("run/labels.csv", ["report", "run"], ALWAYS),
     "audit": ("run/audit.json", ["report", "run"], (*ALWAYS, nested)),
-    "results": ("results/digits/none.json", ["tables"], (*ALWAYS, nested, removed)),
-    "more results": ("results/cifar10n/cnn.json", ["tables"], (*ALWAYS, removed)),
+    "results": ("results/digits/none.json", ["pages"], (*ALWAYS, nested, removed)),
+    "more results": ("results/cifar10n/cnn.json", ["pages"], (*ALWAYS, removed)),
 }
 CASES = [(name, damage) for name, (_, _, damages) in READERS.items() for damage in damages]
 
@@ -157,7 +158,8 @@ def fails_in_one_line(command, file, capsys):
     """Exit code 2 and one line that names the file; all before it are warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        assert __main__.main(command) == 2
+        program = studies if command == ["pages"] else __main__.main
+        assert program(command) == 2
     captured = capsys.readouterr()
     *before, last = captured.err.splitlines()
     assert last.startswith("error: ")
@@ -168,7 +170,7 @@ def fails_in_one_line(command, file, capsys):
 @pytest.mark.parametrize(("name", "damage"), CASES, ids=[f"{n}, {d.__name__}" for n, d in CASES])
 def test_a_file_that_cannot_be_read(name, damage, work, capsys, monkeypatch):
     file, command, _ = READERS[name]
-    if command == ["tables"]:
+    if command == ["pages"]:
         shutil.copytree(results_pages.RESULTS.parent, work / "results")
         shutil.copy(results_pages.README, work)
         monkeypatch.setattr(results_pages, "RESULTS", work / "results" / "digits")

@@ -12,7 +12,7 @@ from experiments.training import setup, steps, training_data
 BATCH_SIZE = 8
 MLP = Model(width=16)
 RESNET = Model(model="resnet18", precision="bfloat16")
-COMBINED = [f"cross_entropy+{name}" for name in methods.transformation_names()]
+COMBINED = [f"cross_entropy+{name}" for name in methods.TRANSFORMATIONS]
 
 
 @pytest.mark.parametrize(

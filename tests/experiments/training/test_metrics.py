@@ -71,7 +71,7 @@ def test_one_seed_has_no_spread():
 
 
 @pytest.mark.parametrize(
-    "name", [max(methods.names(), key=len), "ogc:base=generalized_cross_entropy,mode=published+friendly_sam"]
+    "name", [max(methods.METHODS, key=len), "ogc:base=generalized_cross_entropy,mode=published+friendly_sam"]
 )
 def test_the_longest_name_leaves_room_for_the_numbers_on_80_columns(name):
     spread = {"mean": 0.98765, "sd": 0.12345, "per_seed": []}

@@ -4,8 +4,8 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import models
 from experiments.config import Experiment, Model, Optimization
+from experiments.models.build import build
 from experiments.training import optimizers, setup
 
 STEPS_PER_EPOCH = 3
@@ -84,7 +84,7 @@ def test_nesterov_by_hand():
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("decayed", ["all", "kernels"])
 def test_what_weight_decay_falls_on(optimizer, decayed):
-    network = models.build(Model("cnn", width=8, norm="batch"), (4, 4, 1), 3)
+    network = build(Model("cnn", width=8, norm="batch"), (4, 4, 1), 3)
     params, _ = jax.eval_shape(network.init, jax.random.key(0))
     ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), params)
     nothing = jax.tree.map(jnp.zeros_like, ones)

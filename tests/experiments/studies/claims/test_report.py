@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import config
-from experiments.__main__ import main
+from experiments.studies.__main__ import Claims, main
 from experiments.studies.claims import report
 from experiments.studies.claims.finding import Finding, exceeds, verdict
 
@@ -22,7 +21,7 @@ def test_a_difference_counts_when_its_interval_is_above_zero():
 
 
 def test_the_command_offers_every_claim():
-    names = typing.get_type_hints(config.Claims)["names"]
+    names = typing.get_type_hints(Claims)["names"]
     assert typing.get_args(typing.get_args(names)[0]) == tuple(report.CLAIMS)
 
 

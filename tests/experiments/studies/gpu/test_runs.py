@@ -33,7 +33,7 @@ def test_the_methods_are_spelt_as_the_command_line_takes_them():
             assert transformations == {family.gradients == 1}
     # A bound of 3 at the largest rate, and a new fit every 4,096 examples, as published.
     spec = next(family for family in families if "ogc" in family.methods).methods["ogc"]
-    own = dict(methods.parse(spec))["ogc"]
+    own = methods.parse(spec)[0].changed
     largest = runs.experiment(60, runs.Shape()).optimization.learning_rate
     assert 1 + own["epsilon"] * largest == pytest.approx(3, abs=1e-4)
     assert own["update_every"] * runs.Shape().batch_size == 32 * 128

@@ -1,0 +1,24 @@
+"""`train`: one method, one run folder."""
+
+from rich.console import Console
+
+from experiments import config
+from experiments.commands.flags import Train
+from experiments.terminal import QUIET, Progress
+from experiments.training import devices
+from experiments.training.loop import train
+from experiments.training.metrics import percent
+
+
+def run(command: Train, console: Console) -> None:
+    """Trains the method, or resumes it, and says where the results are."""
+    experiment, placement, method = command.experiment, command.placement, command.method
+    devices.check(placement)
+    devices.connect(placement)
+    progress = Progress(console) if devices.is_main_process() else QUIET
+    run_dir = command.run_dir or config.default_run_dir(experiment, method)
+    summary = train(method, experiment, run_dir, progress, placement)
+    metric = summary["metric"].replace("_", " ")
+    progress.say(f"{metric}, mean of the last 10 epochs: {percent(summary['last_10_mean'])} %")
+    progress.say(f"results {run_dir / 'summary.json'}")
+    progress.say(f"picture {run_dir / 'curves.png'}")

@@ -1,0 +1,162 @@
+"""Measures the library and the methods; what the pages of results are made from.
+
+Nothing here is needed to train, compare or audit: that is `python -m experiments`.
+"""
+
+import dataclasses
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional, subcommand
+
+from experiments.__main__ import guarded
+from experiments.runs import run_folder
+from experiments.terminal import Progress, check_output, check_range
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditBenchmark:
+    """Measure the audit against cleanlab's score on digits, or on a given run; with --output as JSON."""
+
+    run: Path | None = None
+    """Folder of a run of `train` with known clean labels, to measure instead of digits."""
+    folds: int = 5
+    """Parts of the training set for what is measured out of sample."""
+    work: Path = Path("runs/audit-benchmark")
+    """Where digits are trained; resumes."""
+    output: Path | None = None
+    """A file for the results as JSON, besides the table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Measure speed and memory, a few minutes; `all` shows the budgets, what is one of them prints JSON."""
+
+    what: Positional[
+        Literal["all", "ogc", "sharpness", "memory", "losses", "training", "program", "startup", "commands"]
+    ]
+    """`ogc`: training step over cross-entropy's, refit over scikit-learn's, memory by chunk size;
+    `sharpness`: SANER's training step over SGD's and SAM's; `memory`: early-learning regularization's over
+    cross-entropy's; `losses`: each loss over cross-entropy;
+    `training`: an epoch over that of a plain loop, and what makes a step dearer; `program`: operations in a
+    compiled step, and what is compiled again; `startup`: the import, and what comes before the first epoch;
+    `commands`: `compare`, and a run that is killed and resumed."""
+    blocks: int = 15
+    """How often the two sides of a ratio are timed in turn."""
+    output: Path | None = None
+    """A file for the JSON, besides."""
+    history: Path = Path("runs/bench-history.jsonl")
+    """Where `all` adds a line to, and finds what was measured before on a machine of the same kind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """Compare clipping by gradient norms with fixed limits, on a regression with wrong targets."""
+
+    output: Path | None = None
+    """A file for the results as JSON, besides the table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Claims:
+    """Test what the papers claim, on small data: what was measured, whether it held; 15 minutes for all."""
+
+    names: Positional[
+        tuple[
+            Literal[
+                "long_servedio",
+                "outliers",
+                "gradient_ratio",
+                "dal_dynamics",
+                "many_classes",
+                "group_fitting",
+                "saner_ablation",
+            ],
+            ...,
+        ]
+    ] = ()
+    """Which ones; all by default. PHuber: `long_servedio` and `outliers`, linear models with label noise and
+    outliers; OGC: `gradient_ratio` of wrong to right labels; `dal_dynamics`, early and late; logit bias:
+    `many_classes`; SANER: `group_fitting` of the gradient's components, `saner_ablation` of alpha and k."""
+    output: Path = Path("runs/claims")
+    """The folder for NAME.json of each claim, with all numbers, and NAME.png where there is a picture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Measure all results on digits anew, four hours; what is finished is not run again."""
+
+    work: Path = Path("runs/results")
+    """Where the runs are."""
+    only: tuple[str, ...] = ()
+    """Names of the results to measure, those of the files in experiments/results; all by default."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pages:
+    """Rewrite the tables in README.md and experiments/results from the results committed there."""
+
+
+Study = (
+    Annotated[Bench, subcommand("bench")]
+    | Annotated[Claims, subcommand("claims")]
+    | Annotated[Regression, subcommand("regression")]
+    | Annotated[AuditBenchmark, subcommand("audit-benchmark")]
+    | Annotated[Results, subcommand("results")]
+    | Annotated[Pages, subcommand("pages")]
+)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs one study; the exit codes are those of `python -m experiments`."""
+
+    def action(console):
+        study = tyro.cli(Study, args=args, prog="python -m experiments.studies", description=__doc__)
+        run(study, console)
+
+    return guarded(action)
+
+
+def run(study: Study, console: Console) -> None:
+    """Carries out a study; each imports what it needs."""
+
+    def module(name: str) -> Any:
+        return importlib.import_module(f"experiments.studies.{name}")
+
+    progress = Progress(console)
+    match study:
+        case Bench(what, blocks, output, history):
+            check_range("--blocks", blocks, 1)
+            check_output(output)
+            _write(output, module("bench.budgets").run(what, blocks, history, console))
+        case Claims(names, output):
+            report = module("claims.report")
+            report.run(names or report.CLAIMS, output, console)
+        case Regression(output):
+            check_output(output)
+            measured = module("regression").measure()
+            console.print(module("regression").table(measured))
+            _write(output, measured)
+        case AuditBenchmark(run_dir, folds, work, output):
+            check_output(output)
+            measured = module("audit_benchmark").measure(run_dir, folds, work, progress)
+            console.print(module("audit_benchmark").table(measured))
+            _write(output, measured)
+        case Results(work, only):
+            module("results").measure(work, only, console)
+        case Pages():
+            for path in module("results_pages").write():
+                progress.say(f"written {path}")
+
+
+def _write(output: Path | None, measured: dict[str, Any]) -> None:
+    if output is not None:
+        run_folder.write_json(output, measured)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
