@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import presets
+from experiments import presets, terminal
 from experiments.commands import flags
 from experiments.data import cache
 from experiments.terminal import Stopped, UserError
@@ -91,11 +91,11 @@ def keep_compiled_programs() -> None:
 def parse(args: list[str]) -> Command:
     """The command that the arguments spell; `train` and `compare` start from a preset if they name one."""
     preset = presets.chosen(args)
-    return tyro.cli(
+    return terminal.parse(
         Command,
-        args=args,
+        args,
+        "python -m experiments",
         default=tyro.MISSING_NONPROP if preset is None else _from_preset(args[0], preset),
-        prog="python -m experiments",
         description=__doc__,
     )
 

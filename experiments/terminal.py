@@ -1,11 +1,14 @@
 """What a person at a terminal is told: progress, as a bar or as plain lines, and errors."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -24,6 +27,44 @@ class Stopped(Exception):
 def one_line(error: Exception) -> str:
     """What another library says, without its line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def parse(kind: Any, args: Sequence[str] | None, prog: str, **options: Any) -> Any:
+    """`tyro.cli`, with its account of a mistake in one line of ours."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, args=args, prog=prog, **options)
+    except SystemExit as stopped:
+        if stopped.code != 2:
+            raise
+        raise UserError(_shortened(said.getvalue(), prog)) from None
+
+
+def _shortened(box: str, prog: str) -> str:
+    r"""The first paragraph of tyro's box, and the flags or commands that it says were meant.
+
+    >>> _shortened("Title\n Unknown: --a\n ----\n Perhaps you meant:\n     --b INT", "prog")
+    'unknown: --a; perhaps you meant --b; see prog --help'
+    """
+    lines = [line.strip("│|").rstrip() for line in box.splitlines()[1:] if line.strip("│| ")]
+    is_rule = [set(line.strip()) <= set("─-╰╯+ ") for line in lines]
+    # Without Unicode, the title has a rule below.
+    lines, is_rule = (x[1:] if is_rule[:1] == [True] else x for x in (lines, is_rule))
+    first = lines[: is_rule.index(True)] if True in is_rule else lines
+    rest = lines[len(first) :]
+    # Of indented lines the least indented are names, the others their help.
+    depths = [len(line) - len(line.lstrip()) for line in first]
+    names = min((depth for depth in depths if depth > 2), default=0)
+    kept = " ".join(line for line, depth in zip(first, depths, strict=True) if depth in (*range(3), names))
+    message = " ".join(kept.split()).rstrip(".").removeprefix("Error parsing ")
+    hints = [
+        line.strip().replace("Available subcommands: ", "expected ") for line in rest if "subcommands" in line
+    ]
+    if any("erhaps you meant" in line for line in rest):
+        meant = [match[0] for line in rest if (match := re.match(r"--[a-z][\w-]*", line.strip()))]
+        hints.append(f"perhaps you meant {' or '.join([*dict.fromkeys(meant)][:3])}")
+    return "; ".join([message[:1].lower() + message[1:], *hints, f"see {prog} --help"])
 
 
 def check_range(

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
 from rich.console import Console
 from tyro.conf import Positional, subcommand
 
+from experiments import terminal
 from experiments.__main__ import guarded
 from experiments.runs import run_folder
 from experiments.terminal import Progress, check_output, check_range
@@ -115,8 +115,7 @@ def main(args: list[str] | None = None) -> int:
     """Runs one study; the exit codes are those of `python -m experiments`."""
 
     def action(console):
-        study = tyro.cli(Study, args=args, prog="python -m experiments.studies", description=__doc__)
-        run(study, console)
+        run(terminal.parse(Study, args, "python -m experiments.studies", description=__doc__), console)
 
     return guarded(action)
 

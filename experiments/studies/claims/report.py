@@ -114,8 +114,8 @@ def page() -> str:
 Made small enough for two CPU cores, so that "held" means: held here. `python -m experiments.studies claims`
 measures all of them, `python -m experiments.studies claims NAME` one. `python -m experiments.studies pages`
 makes this page from the files in this folder (JSON, with the code's version). The limits that decide were
-written into the code before the first measurement; those of `many_classes` after it, and of `long_servedio` after a first look at some
-losses, when the number of steps was chosen.
+written into the code before the first measurement; those of `many_classes` after it, and of `long_servedio`
+after a first look at some losses, when the number of steps was chosen.
 
 {markdown(overview)}
 {"".join(sections)}"""
