@@ -50,10 +50,11 @@ def _shortened(box: str, prog: str) -> str:
     lines = [line.strip("│|").rstrip() for line in box.splitlines()[1:] if line.strip("│| ")]
     is_rule = [set(line.strip()) <= set("─-╰╯+ ") for line in lines]
     # Without Unicode, the title has a rule below.
-    lines, is_rule = (x[1:] if is_rule[:1] == [True] else x for x in (lines, is_rule))
+    start = 1 if is_rule[:1] == [True] else 0
+    lines, is_rule = lines[start:], is_rule[start:]
     first = lines[: is_rule.index(True)] if True in is_rule else lines
     rest = lines[len(first) :]
-    # Of indented lines the least indented are names, the others their help.
+    # The least indented of the indented lines are names, the others their help.
     depths = [len(line) - len(line.lstrip()) for line in first]
     names = min((depth for depth in depths if depth > 2), default=0)
     kept = " ".join(line for line, depth in zip(first, depths, strict=True) if depth in (*range(3), names))

@@ -56,7 +56,7 @@ def recommended(
       weight_decay: >= 0, times the parameters is added to the gradients; in addition to what the optimizer
         has. Meant for optimizers whose steps are proportional to the gradient, such as SGD: for one that
         rescales gradients, as Adam does, pass 0 here and give the decay to the optimizer.
-      decay_mask: as of `optax.add_decayed_weights`, which parameters to decay; by default all.
+      decay_mask: which parameters to decay, as for `optax.add_decayed_weights`; by default all.
 
     Returns:
       A `Recommended` pair. The state of the loss shows q as `state.hyperparameters`.

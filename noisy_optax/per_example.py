@@ -40,7 +40,7 @@ def per_example_gradients(
 
     Returns:
       `gradients(params, *batch)`, a pytree like `params` with a leading axis of B on every leaf, or what
-      `keep` makes of it; with `has_aux`, a pair of that and the auxiliary pytree.
+      `keep` returns for it; with `has_aux`, a pair of that and the auxiliary pytree.
 
     Raises:
       ValueError: chunk_size is out of range; when called, leading axes differ or the losses are not one per

@@ -37,5 +37,5 @@ def test_no_factory_is_forgotten():
         if getattr(getattr(module, name), "__annotations__", {}).get("return") is not None
         and getattr(getattr(module, name).__annotations__["return"], "__name__", "") in kinds
     }
-    # Of what is left, the two are parts of others, and a lift that does nothing.
+    # The remaining ones are parts of others, or a lift that does nothing.
     assert found - factories().keys() == {"sharpness_aware", "stateless"}

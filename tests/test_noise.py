@@ -208,7 +208,7 @@ def test_transition_of_zeros_and_ones_is_a_function_of_the_label(exact):
 
 
 def test_row_that_sums_to_less_than_one_by_rounding_stays_in_range():
-    # The last of 100,000 examples falls into what is missing; with a gap there, class 2 of 2 would come out.
+    # The last of 100,000 examples falls into the missing part; with a gap there, class 2 of 2 would come out.
     matrix = np.array([[1 - 1e-5, 0], [0, 1]])
     noisy = noise.transition(KEY, np.zeros(100_000, int), matrix)
     assert noisy.rate == 0

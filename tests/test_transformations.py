@@ -20,7 +20,7 @@ BATCH = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
 
 def example_gradient(params, x):
-    """Of a small network's loss for one example."""
+    """The gradient of a small network's loss for one example."""
 
     def loss(params):
         return jnp.sum(jnp.tanh(x @ params["w"] + params["b"]) ** 3)

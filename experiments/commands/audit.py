@@ -52,7 +52,7 @@ class Evidence(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Of each example how probable it is that its label is wrong, a score that ranks, and a better label."""
+    """How probable it is that each label is wrong, a score that ranks the examples, and better labels."""
 
     probability_wrong: NDArray[np.float64]
     score: NDArray[np.float64]

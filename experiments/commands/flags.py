@@ -103,7 +103,7 @@ class Prepare:
     name: Annotated[Positional[str], arg(metavar="NAME")]
     """As TensorFlow Datasets calls it, e.g. cifar10 or NAME/CONFIGURATION:VERSION."""
     data_dir: str | None = None
-    """Where to; by default the variable TFDS_DATA_DIR, or its own default."""
+    """The folder to write to; by default the variable TFDS_DATA_DIR, or TensorFlow Datasets' own default."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +114,6 @@ class List:
     """`losses`: formulas, hyper-parameters with ranges, properties, papers; `methods`: what --method takes;
     `presets`: what --preset takes."""
     details: bool = False
-    """Of each preset, also where it was read, what differs and the command."""
+    """Print for each preset also where it was read, what differs and the command."""
     figure: Path | None = None
     """A PNG file for the values and slopes of the losses against the label's probability."""

@@ -148,7 +148,7 @@ def find(folder: Path, classes: list[str]) -> Files:
 
 
 def _files(folder: Path, *, deep: bool) -> list[Path]:
-    """Files in the order of their paths, but for hidden ones, which file managers leave behind."""
+    """Files in the order of their paths, without hidden ones, which file managers leave behind."""
     found = folder.rglob("*") if deep else folder.glob("*")
     return sorted(path for path in found if path.is_file() and not _is_hidden(path.relative_to(folder)))
 

@@ -117,7 +117,7 @@ def _reading(path: Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    # Opened here, so that it is closed here, whatever NumPy makes of it. Pickled content could run code.
+    # Opened here, so that it is closed here, whatever NumPy does with it. Pickled content could run code.
     with _reading(path, "cannot be read as an npz file"), path.open("rb") as file:
         archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):

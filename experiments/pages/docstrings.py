@@ -23,7 +23,7 @@ def arguments(text: str) -> dict[str, str]:
 
 
 def hyperparameters(loss: Callable[..., Any]) -> dict[str, tuple[inspect.Parameter, str]]:
-    """The parameters of a loss but for its inputs, each with what the docstring says of it."""
+    """The hyper-parameters of a loss, each with what the docstring says of it."""
     meanings = arguments(inspect.getdoc(loss) or "")
     return {
         name: (parameter, meanings[name])

@@ -19,8 +19,8 @@ from experiments.runs import run_folder
 Panel = Callable[[Axes], object]
 History = list[dict[str, Any]]
 
-# Okabe and Ito's colours, which the colour-blind tell apart, but for black and yellow: one would vanish on a
-# dark page, the other on a light one.
+# Okabe and Ito's colours, which colour-blind people can tell apart, without black and yellow: one would
+# vanish on a dark page, the other on a light one.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 _TRAIN_CURVES = {

@@ -133,7 +133,7 @@ def facts_of(known: Known) -> dict[str, str]:
     rate = f"learning rate {optimization.learning_rate:g} ({optimization.learning_rate_schedule})"
     seeds, epochs = training_data.seeds_of(run.experiment), len(run.history)
     made = run.provenance
-    # As "cpu cpu", its platform and its kind.
+    # As "cpu cpu", its platform and model.
     device = made.get("device", "").split()
     packages = [f"{name} {made[name]}" for name in ("jax", "flax", "optax") if name in made]
     facts = {
@@ -168,7 +168,7 @@ def realised_rate(known: Known) -> str:
     noise = (known.run.summary or {}).get("realised_noise")
     rate = noise["rate"] if noise else None if known.data is None else known.data.rate
     if rate is None:
-        return "unknown, for want of true labels"
+        return "unknown, because the true labels are not known"
     return f"{metrics.percent(metrics.spread(np.asarray(rate, float)))} %"
 
 

@@ -22,7 +22,7 @@ class Preset:
     """A setting of a paper.
 
     Attributes:
-      name: what `train --preset` takes; presets alike but for the noise differ after the last hyphen only.
+      name: what `train --preset` takes; what follows the last hyphen is the noise.
       paper: authors, title and where it appeared.
       source: where the setting was read.
       differs: what this package does otherwise.

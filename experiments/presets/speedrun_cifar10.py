@@ -4,7 +4,7 @@ from experiments.commands.flags import Train
 from experiments.config import Augmentation, Data, Experiment, Model, Optimization
 from experiments.presets.preset import Preset
 
-# Of the steps, those in which the learning rate rises.
+# Share of the steps in which the learning rate rises.
 RISING_SHARE = 0.23
 
 PRESETS = [

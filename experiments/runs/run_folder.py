@@ -1,6 +1,6 @@
 """The files of a run: config.json, metrics.jsonl, summary.json; and what code wrote them.
 
-Of a run's processes on several hosts all read and the first one writes.
+If a run has processes on several hosts, all of them read and the first one writes.
 """
 
 import contextlib

@@ -79,7 +79,7 @@ def restore(run_dir: Path) -> Trained:
 
 
 def probabilities(trained: Trained, images: Images | Stream) -> np.ndarray:
-    """Of each class for each image, `[seeds, n, C]`; their mean over seeds is what a run predicts."""
+    """Class probabilities of each image, `[seeds, n, C]`; a run predicts with their mean over seeds."""
     evaluate = compile_evaluation(trained.parts, trained.experiment.seeds)
     logits = [
         evaluate(trained.params, trained.statistics, trained.inputs, chunk) for chunk in stream.chunks(images)

@@ -33,7 +33,7 @@ METHODS_WITH_FOLDS = ("cross_entropy", "dal")
 METHODS = ("cross_entropy", "generalized_cross_entropy", "dal", "ogc")
 # What the audit has of constants was chosen on the seeds 0 to 4.
 FIRST_SEED, SEEDS = 10, 5
-# Of 0.01, 0.1 and 1 the best for cleanlab.
+# The best of 0.01, 0.1 and 1 for cleanlab.
 REGULARIZATION = 0.1
 
 

@@ -118,7 +118,7 @@ class Regret(NamedTuple):
 
 
 FIXED = "recommended"
-# Of the ten seeds the first choose the best method of a cell, the others score it.
+# The first of the ten seeds choose the best method under a noise, the others score it.
 CHOOSING = 3
 
 

@@ -18,12 +18,12 @@ BATCH_AXIS = "batch"
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where and how long a run happens, none of which changes its result but for rounding."""
+    """Where and how long a run happens, none of which changes its result beyond rounding."""
 
     devices: int = 1
     """Devices of this host to split each batch over; a run may be resumed on another number."""
     coordinator: str | None = None
-    """Of a run on several hosts, each starting the same command: HOST:PORT of the first, or `auto` where
+    """For a run on several hosts, each of which starts the same command: HOST:PORT of the first, or `auto` if
     JAX can find out (Slurm, Open MPI, Kubernetes, Cloud TPU). The run folder must be shared by all."""
     processes: int | None = None
     """How many processes the run has; with --coordinator HOST:PORT."""

@@ -28,7 +28,7 @@ def train(
     placement: Placement = Placement(),
     fold: Fold | None = None,
 ) -> dict[str, Any]:
-    """Trains `method` in `run_dir`, resuming what is there, and returns what summary.json says."""
+    """Trains `method` in `run_dir`, resuming an interrupted run, and returns what summary.json says."""
     setup = set_up(method, experiment, placement, progress, fold)
     run_folder.claim(run_dir, setup.record)
     if (run_dir / "summary.json").exists():

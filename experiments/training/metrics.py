@@ -23,7 +23,7 @@ def train_metrics(
     if clean is not None:
         wrong = given != clean
         metrics["train_clean_accuracy"] = (predictions == clean).mean(axis=1)
-        # Of the wrong labels, the share that the model reproduces; 0 where there are none.
+        # The share of the wrong labels that the model reproduces; 0 if there are none.
         memorised = ((predictions == given) & wrong).sum(axis=1) / np.maximum(wrong.sum(axis=1), 1)
         metrics["memorised"] = memorised
     return metrics

@@ -23,7 +23,7 @@ class Optimization:
     """`sgd`: stochastic gradient descent with momentum; `adamw`: Adam with decoupled weight decay, which
     wants a --learning-rate near 0.001."""
     learning_rate: float = 0.1
-    """Of the first epoch, or of the first after the warm-up."""
+    """Initial learning rate (after the warm-up, if there is one)."""
     learning_rate_schedule: Literal["cosine", "step", "constant", "triangle"] = "cosine"
     """From epoch to epoch: `cosine` ends at 0; `step` multiplies by --learning-rate-factor after each of
     --learning-rate-steps epochs. From batch to batch: `triangle` falls to 0 in equal steps after the

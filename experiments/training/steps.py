@@ -199,7 +199,7 @@ def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Cal
 
 
 def seed_axes(parts: Parts) -> TrainState:
-    """Which arrays of a state differ between seeds: all, but for counters that a refit depends on."""
+    """Which arrays of a state differ between seeds: all except for counters that a refit depends on."""
     loss = nox.ogc.replica_axes(jax.eval_shape(parts.method.loss.init))
     return TrainState(0, 0, StepState(0, loss, 0, 0, 0))
 
@@ -230,7 +230,7 @@ def _along(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
 
 
 def epoch_order(key: PRNGKeyArray, examples: int, batch_size: int) -> Int[Array, "steps batch"]:
-    """The examples of each batch of an epoch, in a fresh random order; what is left over is dropped."""
+    """The examples of each batch of an epoch, in a fresh random order; an incomplete last batch is dropped."""
     steps = examples // batch_size
     return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
 

@@ -23,7 +23,7 @@ def mean_absolute_error(
     $$\ell = 1 - p, \qquad p = \mathrm{softmax}(z)_y$$
 
     Bounded by 1 and symmetric (it sums to $C - 1$ over all labels), hence tolerant to uniform label noise;
-    its gradient vanishes for small $p$, so that it learns slowly, and hardly at all with many classes.
+    its gradient vanishes for small $p$, so that it learns slowly, and with many classes almost not at all.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.

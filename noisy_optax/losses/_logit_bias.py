@@ -41,7 +41,7 @@ def with_logit_bias(loss: Loss | RobustLoss, epsilon: ArrayLike) -> Loss | Robus
       epsilon: scalar, 0 for none; `logit_bias` finds it from the number of classes.
 
     Returns:
-      Of the kind that was given. A plain loss keeps its promises but that of being symmetric.
+      A loss of the kind that was given. A plain loss keeps its promises, except that of being symmetric.
 
     Raises:
       ValueError: epsilon is not a finite scalar.

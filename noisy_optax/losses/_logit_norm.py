@@ -135,7 +135,7 @@ def with_logit_clip(loss: Loss | RobustLoss, max_norm: ArrayLike) -> Loss | Robu
       max_norm: b > 0; `max_logit_norm` finds it from the largest probability that is allowed.
 
     Returns:
-      Of the kind that was given.
+      A loss of the kind that was given.
 
     Raises:
       ValueError: max_norm is out of range.

@@ -125,7 +125,7 @@ def _solve_threshold(mixture, base, bound, mode):
 def solve_norm_threshold(
     mixture: Mixture, norm_range: tuple[ArrayLike, ArrayLike], bound: ArrayLike
 ) -> Float[Array, ""]:
-    r"""The largest gradient norm to leave so that wrong targets pull hardly harder than right ones.
+    r"""The largest gradient norm at which wrong targets pull not much harder than right ones.
 
     The largest of 1000 candidates, equally spaced in the logarithm over `norm_range`, with
 

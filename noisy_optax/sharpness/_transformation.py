@@ -1,4 +1,4 @@
-"""The transformation: a perturbation, a second gradient, and what is made of both gradients."""
+"""The transformation: a perturbation, a second gradient, and a combination of both gradients."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -81,7 +81,7 @@ def sharpness_aware(
     Around it `optax.MultiSteps` (with `micro_batch_grad_fn`), `optax.apply_if_finite` and
     `optax.inject_hyperparams` work. `apply_if_finite` looks at the incoming gradient only; so that the second
     one is looked at too, put another around what follows: `optax.chain(apply_if_finite(saner(...), n),
-    apply_if_finite(optax.sgd(...), n))`. For this function, as opposed to `saner` and its like,
+    apply_if_finite(optax.sgd(...), n))`. For this function, unlike for `saner` and the other methods,
     `inject_hyperparams` needs `static_args=("perturbation", "combination")`. `optax.masked` and
     `optax.multi_transform` hide parameters from what is inside them, so that `grad_fn` could not be
     called: use `mask`.

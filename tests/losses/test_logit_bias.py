@@ -106,7 +106,7 @@ def test_solves_the_equation_by_simulation(num_classes, target):
 
 def test_a_hundred_thousand_classes():
     epsilon = losses.logit_bias(100_000, target_probability=0.3)
-    # So many others sum up to their mean; what is left is a single integral.
+    # So many others sum up to their mean; a single integral remains.
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     p = special.expit(nodes + epsilon - np.log(99_999) - 0.5)
     np.testing.assert_allclose(weights @ p / weights.sum(), 0.3, rtol=1e-4)

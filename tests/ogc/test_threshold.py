@@ -93,7 +93,7 @@ def test_ends_of_the_range(mode):
     mixture, (clean, noisy) = two_points(60, 700)
     solve = functools.partial(ogc.solve_threshold, mixture, mode=mode)
     assert solve(losses.cross_entropy, np.exp(noisy - clean) * 1.01) == np.float32(1e-7)
-    # Its ratio is 1 but for the rounding of two sums of a thousand numbers.
+    # Its ratio is 1 up to the rounding of two sums of a thousand numbers.
     assert solve(losses.mean_absolute_error, 1 + 1e-6) == np.float32(1e-7)
     # Normals that reach everywhere: no clip short of p = 1 makes them equal.
     wide = ogc.Mixture(jnp.array([0.2, 3.0]), jnp.array([1.0, 1.0]), jnp.array([0.5, 0.5]))

@@ -46,7 +46,7 @@ def as_flat(tree):
 
 
 def quartic_gradient(params, target):
-    """Of 1/2 d M d + 1/4 sum d^4, d the distance from the target."""
+    """The gradient of 1/2 d M d + 1/4 sum d^4, d being the distance from the target."""
     distance = as_flat(params) - target
     return as_tree(jnp.asarray(MATRIX, distance.dtype) @ distance + distance**3)
 
@@ -195,7 +195,7 @@ def test_limits_that_are_another_method():
     ]:
         np.testing.assert_array_equal(by_operations(limit), method)
     np.testing.assert_allclose(descend(sharpness.saner(0.3, 1.0)), sam, rtol=1e-5, atol=1e-6)
-    # And none of it holds for want of trying.
+    # The test would be empty if nothing had moved.
     assert not np.allclose(sam, by_operations(sharpness.saner(0.3, 0.5)))
     assert not np.allclose(sam, asam)
     assert not np.allclose(sam, gsam)

@@ -78,7 +78,7 @@ def rows(measured: dict[str, Any]) -> list[Row]:
     def ratio(what: str, timed: dict[str, Any], reach: float | None = None) -> Row:
         return Row(what, timed.get("target", reach), timed["ratio"], tuple(timed["quartiles"]))
 
-    def dearest(what: str, target: float | None) -> Row:
+    def slowest(what: str, target: float | None) -> Row:
         group = {name: timed for name, timed in of_losses.items() if timed["target"] == target}
         name = max(group, key=lambda name: group[name]["ratio"])
         return ratio(f"{what} / cross-entropy: {name}", group[name])
@@ -102,9 +102,9 @@ def rows(measured: dict[str, Any]) -> list[Row]:
             for name, timed in measured["memory"]["elr_over_cross_entropy"].items()
         ),
         Row(f"building a loss or transformation, ms: {slowest}", 20, building[slowest]),
-        dearest("dearest loss of p alone", 1.5),
-        dearest("dearest loss of all classes", 2.5),
-        dearest("dearest other loss", None),
+        slowest("slowest loss of p alone", 1.5),
+        slowest("slowest loss of all classes", 2.5),
+        slowest("slowest other loss", None),
         Row(
             "memory of per-example OGC, batch 512 / 128",
             1.05,

@@ -45,8 +45,8 @@ Time of value and gradient on logits of shape [1024, 1000], over cross-entropy's
 {_losses(measured["losses"]["losses"])}
 ## Training steps
 
-Of the small CNN, batch 128: operations of the compiled program after XLA's optimization, a fused one counting
-once. Those in branches run only where a branch is taken, such as the refit of OGC.
+For the small CNN, batch 128: operations of the compiled program after XLA's optimization, a fused one
+counting once. Those in branches run only where a branch is taken, such as the refit of OGC.
 
 {_steps(measured["program"]["steps"])}
 Temporary memory of OGC by the norms of per-example gradients, in megabytes:

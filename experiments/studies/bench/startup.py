@@ -62,7 +62,7 @@ def environment(**more: str) -> dict[str, str]:
 def first_epochs() -> dict[str, Any]:
     """Seconds from the start of `train` on digits until its first epoch is written down.
 
-    Of one with nothing compiled before, and the median of those that find what it has compiled.
+    The time of a start with nothing compiled before, and the median of starts that find its programs.
     """
     with tempfile.TemporaryDirectory() as folder:
         seconds = [

@@ -56,7 +56,7 @@ def measure(epochs: int = EPOCHS, seeds: int = SEEDS) -> dict[str, Any]:
 
 
 def steps_per_epoch(experiment: Experiment) -> int:
-    """Of the digits' training part."""
+    """The size of the digits' training part."""
     split = on_digits.prepare("cross_entropy", experiment).split
     return len(split.train_images) // experiment.optimization.batch_size
 
@@ -76,7 +76,7 @@ def compared(epochs: int, steps_per_epoch: int) -> dict[str, RobustLoss]:
 
 
 def summarize(curves: dict[str, dict[str, NDArray]]) -> dict[str, dict[str, Any]]:
-    """Of each loss at one rate, with one value for each seed."""
+    """What was measured of each loss at one rate, one value for each seed."""
     accuracy = {name: own["test_accuracy"] for name, own in curves.items()}
     final = {name: on_digits.last_10_mean(curve) for name, curve in accuracy.items()}
     level = REACHED * np.max(list(final.values()), axis=0)
@@ -139,7 +139,7 @@ def _at(at: str, runs: dict[str, dict[str, Any]]) -> list[Finding]:
 
 
 def rows(measured: dict[str, Any]) -> list[list[str]]:
-    """What was measured at each rate; but for the epochs in percent."""
+    """What was measured at each rate, in percent except for the epochs."""
     found = [["noise", "loss", "epochs", "final", "drop", "memorised"]]
     for rate, runs in measured["runs"].items():
         for name, own in runs.items():

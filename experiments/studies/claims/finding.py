@@ -23,7 +23,7 @@ class Finding(NamedTuple):
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """Of the claim as a whole.
+    """The verdict on the claim as a whole.
 
     >>> verdict([Finding("more than 1", "2", True), Finding("less than 1", "2", False)])
     'held in part'

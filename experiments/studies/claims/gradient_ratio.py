@@ -32,12 +32,12 @@ PAPER = (
 
 # To dominate is to have the larger sum, in most epochs.
 DOMINATES, MOST = 1.0, 0.5
-# To keep below the bound is to exceed it by no more than a tenth, as the ratio is estimated, in all but a few
+# To keep below the bound is to exceed it by no more than a tenth, as the ratio is estimated, except in a few
 # epochs.
 TOLERANCE, ALL_BUT_FEW = 1.1, 0.95
 
 NOISE_RATE, SEEDS, EPOCHS = 0.4, 5, 100
-# Gradients of single examples are dear: of these training examples, after every so many epochs.
+# Gradients of single examples are slow: they are taken of these training examples, every so many epochs.
 GRADIENT_EXAMPLES, GRADIENT_CHUNK, GRADIENTS_EVERY = 256, 32, 5
 
 # Methods as `train` names them; OGC with its queue scaled to the small data set. Each with its largest slope.
@@ -108,7 +108,7 @@ def follow(training: Setup, largest: float | None) -> dict[str, NDArray]:
 
 
 def slope(logits: NDArray, given: NDArray) -> NDArray:
-    """Of cross-entropy in the label's probability, without its sign, `[seeds, n]`."""
+    """Absolute slopes of cross-entropy in the label's probability, `[seeds, n]`."""
     probability = np.exp(nox.losses.label_log_probability(logits, given))
     return 1 / np.maximum(probability, LEAST_PROBABILITY)
 

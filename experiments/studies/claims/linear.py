@@ -15,7 +15,7 @@ PUBLISHED = Path(__file__).parents[2] / "results" / "claims" / "published_phuber
 
 
 def logits(scores: Float[Array, "n"]) -> Float[Array, "n 2"]:
-    """Of class 0 and class 1, which the score speaks for."""
+    """The labels of class 0 and class 1; a positive score means class 1."""
     return jnp.stack([jnp.zeros_like(scores), scores], axis=-1)
 
 

@@ -160,7 +160,7 @@ def draw(seed: int, rate: float) -> Examples:
 
 
 def mean_gradient(loss: Loss) -> Gradient:
-    """Of the mean loss with respect to the weights."""
+    """The gradient of the mean loss with respect to the weights."""
     return jax.grad(lambda w, x, labels: jnp.mean(loss(linear.logits(x @ w), labels)))
 
 

@@ -27,7 +27,7 @@ PAPER = (
 
 # Written down after the measurement. To fail is to have less than half of cross-entropy's accuracy, with the
 # most classes; to learn them is to have at least cross-entropy's, whatever their number; a few points more or
-# less than without the bias are noise where it is hardly needed.
+# less than without the bias are noise where almost no bias is needed.
 FAILS, AS_GOOD = 0.5, 3.0
 FEW = (3, 10)
 

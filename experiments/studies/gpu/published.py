@@ -15,7 +15,7 @@ from experiments.terminal import QUIET, Stopped
 from experiments.training.loop import train
 
 PRESET = "ogc-cifar10-sym0.5"
-# Less is not worth reading the data for; and what reading, compiling and the last epoch may take.
+# Seconds that are worth reading the data for; and what reading, compiling and the last epoch may take.
 LEAST_SECONDS, OVERHEAD_SECONDS = 90.0, 45.0
 TOY_EPOCHS = 3
 

@@ -72,7 +72,7 @@ class Program(NamedTuple):
 
     Attributes:
       initial: `initial(keys) -> TrainState`.
-      run: as of `whole_run.CompiledRun`.
+      run: see `whole_run.CompiledRun`.
       compile_seconds: what tracing and compiling took.
       bytes: memory that a run needs on the device, its pictures included; None if XLA does not say.
     """

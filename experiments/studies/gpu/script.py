@@ -35,9 +35,9 @@ class Arguments:
     data: Path
     """A folder with the sheets train-*.webp (the first ones are enough) and test-*.webp and labels.npz."""
     results: Path = Path("runs/gpu")
-    """The folder for results.jsonl and README.md; what is in it is not measured again."""
+    """The folder for results.jsonl and README.md; results that it already has are not measured again."""
     epochs: int | None = None
-    """Of each training run; by default 60, or 40 if the device is slow."""
+    """Epochs of each training run; by default 60, or 40 if the device is slow."""
     width: int = 256
     """Channels of the speed-run network."""
     batch_size: int = 1024

@@ -83,7 +83,7 @@ def test_a_rotation_interpolates_linearly_with_black_around():
 def test_angles_reach_the_limit_and_no_further():
     ramp = np.broadcast_to(np.arange(7, dtype=np.float32)[:, None, None], (500, 7, 21, 1))
     turned = np.asarray(augmentation.random_rotation(KEY, ramp, 10.0))
-    # Of a ramp from top to bottom, the pixel 10 right of the centre holds 3 + 10 sin(angle).
+    # In a ramp from top to bottom, the pixel 10 right of the centre holds 3 + 10 sin(angle).
     angles = np.degrees(np.arcsin((turned[:, 3, 20, 0] - 3) / 10))
     assert angles.min() < -9.7
     assert angles.max() > 9.7

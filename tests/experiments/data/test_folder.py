@@ -172,7 +172,7 @@ def test_a_change_in_the_folder_is_noticed(tmp_path, decoded):
     path = tmp_path / "ant" / "0.png"
 
     def rewrite():
-        # Of the same length: only the time tells.
+        # The files have the same length: only the time differs.
         before = path.stat()
         path.write_bytes((tmp_path / "ant" / "1.png").read_bytes()[: before.st_size])
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))

@@ -19,7 +19,7 @@ IMAGES = np.random.default_rng(0).random((6, 3), np.float32)
 def bytes_of(save, *args, **arrays):
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # Of names that only the newest format has.
+        # Names that only the newest format has.
         warnings.simplefilter("ignore", UserWarning)
         save(buffer, *args, **arrays)
     return buffer.getvalue()

@@ -73,7 +73,7 @@ def test_running_statistics_accumulate_in_float32():
     for _ in range(40):
         _, statistics = apply(params, statistics, images, train=True)
         means.append(np.asarray(statistics["norms"][0]["mean"][...]))
-    # Of a batch that stays the same, the mean after n steps is (1 - 0.9^n) of the batch's.
+    # If the batch stays the same, the mean after n steps is (1 - 0.9^n) of the batch's.
     of_batch = means[0] / 0.1
     for n, mean in enumerate(means, start=1):
         np.testing.assert_allclose(mean, (1 - 0.9**n) * of_batch, rtol=1e-5)

@@ -28,7 +28,7 @@ def convolve(images, kernel):
 def test_the_filters_whiten(images):
     answers = convolve(images, whitening_filters(images)).reshape(-1, 24).astype(np.float64)
     second_moments = answers.T @ answers / len(answers)
-    # Variances of 1, but for the epsilon that keeps small ones from being blown up; nothing goes together.
+    # Variances of 1, except for the epsilon that keeps small ones from being blown up; nothing goes together.
     assert np.all((np.diag(second_moments) > 0.9) & (np.diag(second_moments) <= 1 + 1e-4))
     half = second_moments[:12, :12]
     np.testing.assert_allclose(half - np.diag(np.diag(half)), 0, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The page as a parser and a reader of its source meet it; runs are made by hand, but for one."""
+"""The page as a parser and a reader of its source meet it; all runs but one are made by hand."""
 
 import base64
 import io
@@ -172,7 +172,7 @@ def test_suspicious_images_are_those_of_the_audit(page, tiny_arrays):
     np.testing.assert_array_equal(np.stack(shown), tiny_arrays["train_images"][[3, 7]][..., 0])
     # The third is not asked for; of the three, the true labels tell that the second is right.
     assert "estimated 11.2 % of the labels are wrong (9.2 to 13.2 %)" in page.text
-    assert "Of 3 labels, 2 are more probably wrong than right; these are the 2 most suspicious" in page.text
+    assert "2 of 3 labels are more probably wrong than right; these are the 2 most suspicious" in page.text
     assert "Against the true labels, 1 of them is wrong." in page.text
     assert f"{NASTY} → zero no. 3 · 98.7 % a <b>.png ✓ wrong, is zero" in page.text
     assert f"{NASTY} → two no. 7 · 60.0 % b&c.png ✗ label is right" in page.text

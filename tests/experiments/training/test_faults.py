@@ -113,7 +113,7 @@ def denied(path, patch):
 
 
 ALWAYS = (empty, cut, noise, denied)
-# Of each reader: the file, the command, and what can happen to the file.
+# For each reader: the file, the command, and what can happen to the file.
 READERS = {
     "npz": ("data.npz", [*ON_DATA, "new"], (*ALWAYS, removed)),
     "npz streamed": ("data.npz", [*ON_DATA, "new", "--stream"], (*ALWAYS, removed)),
@@ -131,7 +131,7 @@ READERS = {
     "jpeg": (
         "images/c/image.jpg",
         ["train", "--dataset", "folder:images", *FLAGS, "--run-dir", "new", "--stream"],
-        # Of a JPEG's header half a file is enough; what is read later is a case of its own.
+        # Half a file is enough for a JPEG's header; what is read later is a case of its own.
         (empty, noise, denied),
     ),
     "predicted npz": ("new.npz", ["predict", "run", "new.npz"], (*ALWAYS, removed)),

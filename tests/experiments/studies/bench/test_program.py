@@ -62,6 +62,6 @@ def test_nothing_is_compiled_after_the_first_epoch(method):
 
 def test_the_state_of_a_step_is_written_in_place():
     found = program.compiled_step("ogc")
-    # All but a scalar, which XLA may copy.
+    # Everything except a scalar, which XLA may copy.
     assert found["share_of_state_donated"] > 0.9999
     assert found["in_branches_and_loops"] > 0
