@@ -14,7 +14,8 @@ from experiments import config
 from experiments.commands import audit
 from experiments.data.dataset import Images, Stream
 from experiments.runs import run_folder
-from experiments.studies.claims.report import markdown
+from experiments.studies import template
+from experiments.studies.template import markdown
 from experiments.terminal import Progress, UserError
 from experiments.training import metrics
 from experiments.training.loop import train
@@ -162,24 +163,14 @@ def page() -> str:
     digits = run_folder.read_json(RESULTS / "digits.json")
     provenance = digits["provenance"]
     runs = {path.stem: run_folder.read_json(path) for path in sorted(RESULTS.glob("run-*.json"))}
-    return f"""# Finding wrong labels
-
-How well `audit` ranks labels, beside cleanlab's score, which needs out-of-sample probabilities (here of a
-logistic regression, with the regularisation that suits it best of three, and of the same network). Area under
-the ROC curve. A run is named by its method; `dynamics`, the default, `mixture` and `both` are the kinds of
-evidence, `folds` says that they are out of sample, at the price of as many more trainings.
-
-Digits, mean over seeds {digits["seeds"][0]} to {digits["seeds"][-1]}; the audit's constants were chosen on
-seeds 0 to 4. `python -m experiments.studies audit-benchmark` measures them (`digits.json`;
-{provenance["machine"]}).
-
-{areas(digits)}
-{"".join(map(_of_run, runs.values()))}## The estimated share of wrong labels
-
-By the default evidence; in percent, means over seeds, and in how many seeds the 95 % interval holds the true
-share:
-
-{shares({**digits["cells"], **{name: run["cells"]["run"] for name, run in runs.items()}})}"""
+    return template.render(
+        "audit.md.jinja",
+        seeds=digits["seeds"],
+        provenance=provenance,
+        areas=areas(digits),
+        runs="".join(map(_of_run, runs.values())),
+        shares=shares({**digits["cells"], **{name: run["cells"]["run"] for name, run in runs.items()}}),
+    )
 
 
 def _of_run(measured: dict[str, Any]) -> str:

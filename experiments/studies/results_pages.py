@@ -9,10 +9,10 @@ import numpy as np
 
 from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import audit_benchmark, digits
+from experiments.studies import audit_benchmark, digits, template
 from experiments.studies.bench import page as bench_page
 from experiments.studies.claims import report
-from experiments.studies.claims.report import markdown
+from experiments.studies.template import markdown
 from experiments.terminal import UserError
 from experiments.training import metrics
 from experiments.training.metrics import percent
@@ -305,81 +305,32 @@ def results_page() -> str:
     mode_seeds = _read("modes-sgd-none")["seeds"]
     regression_result = run_folder.read_json(RESULTS.parent / "regression.json")
     regression_seeds = regression_result["seeds"]
-    return f"""# Digits
-
-Test accuracy in percent, mean of the last ten of {any_result["epochs"]} epochs; mean and standard
-deviation over seeds {seeds[0]} to {seeds[-1]}, which change noise, initialisation and order.
-`make results` measures the files in this folder anew (JSON, with configuration, realised noise matrices and
-code version); `python -m experiments.studies pages` makes this page and the README's table from them.
-Here: jax {provenance["jax"]}, {provenance["machine"]}.
-
-Every named method under every kind of noise (`matrix.json`, by
-`python -m experiments.studies results --only matrix`; the picture is docs/matrix.png):
-
-{_section("matrix", of_matrix(measured))}
-Early-learning regularization (`elr`, weight 3, decay 0.7) in the same cells, at the weight decay of all
-others and at four times as much (`elr-*.json`):
-
-{_section("elr", of_elr({decay: _read(f"elr-{decay}") for decay in digits.ELR_DECAYS}))}
-`recommended` beside the best other method of each cell, which is chosen on seeds {choosing}; both scored on
-seeds {scoring}, differences in points, paired, with 95 % intervals. First among all, then among those that
-take no second gradient, and so cost as much as it does:
-
-{_section("regrets", regrets(measured, one_gradient=False))}
-{_section("regrets_one_gradient", regrets(measured, one_gradient=True))}
-More of the clipped losses, in measurements of their own:
-
-{_section("accuracies", accuracies(results, any_result["methods"]))}
-The dynamics-aware loss, symmetric cross-entropy and logit bias, with their baselines measured again:
-
-{_section("more", accuracies(more, digits.MORE_METHODS, MORE_CELLS))}
-All other losses, with their defaults, in measurements of their own. The learning rate is 0.1 for all:
-`nce_rce` and `nce_agce`, whose slopes are ten times as steep, were published with 0.01 and fail here.
-
-{_section("others", accuracies(others, other_methods, OTHER_CELLS))}
-The dynamics-aware loss leaves open how its q should grow; differences in points, paired by seed, with 95 %
-intervals:
-
-{dal_curves(others.values())}
-## Against the papers' published code
-
-`published.json` holds the accuracies of the published PyTorch code under the same protocol (its field
-`protocol`), over 3 seeds. Level means: at least the published mean less two standard errors of the
-difference. One difference in protocol: pair noise is an exact count here, drawn label by label there. SAM
-and SANER are without the norm clip, there and here.
-
-{against_published(published)}
-Three seeds leave a standard error of one to four points there. `pytorch_check.py` runs the protocol in plain
-PyTorch on {len(check["seeds"])} seeds (symmetric 40 %), the files `*-30-seeds.json` hold ours on as many:
-
-{against_pytorch(more_seeds, check)}
-## A threshold that follows the training, against fixed ones
-
-Optimized gradient clipping with a queue of 1024, fitted every 8 steps, less partially Huberised
-cross-entropy with each tau: points of accuracy, paired by seed, with 95 % intervals.
-
-{_section("fixed_thresholds", against_fixed_thresholds(results))}
-## A second gradient
-
-Cross-entropy without the norm clip, SAM and SANER with rho 0.1, Group B scaled to 0.5 over 25 epochs;
-differences in points, paired by seed, with 95 % intervals.
-
-{_section("second_gradients", second_gradients())}
-## The two modes of the threshold's search
-
-Seeds {mode_seeds[0]} to {mode_seeds[-1]}, which played no part in designing `default`; differences paired,
-with 95 % intervals. With the small bounds that Adam's learning rates make, the published threshold runs to 1,
-where focal's slope is 0.
-
-{_section("modes", modes())}
-## Regression with wrong targets
-
-`clip_by_gradient_norm` on {regression_result["what"]}; mean and standard deviation over seeds
-{regression_seeds[0]} to {regression_seeds[-1]} (`python -m experiments.studies regression`). `ogc` has the
-published bound, 1 + 20 times the learning rate; `batch norm` limits the norm of a batch's mean gradient,
-`example norm` that of each example's.
-
-{regression()}"""
+    return template.render(
+        "digits.md.jinja",
+        any_result=any_result,
+        seeds=seeds,
+        provenance=provenance,
+        matrix=of_matrix(measured),
+        elr=of_elr({decay: _read(f"elr-{decay}") for decay in digits.ELR_DECAYS}),
+        choosing=choosing,
+        scoring=scoring,
+        regrets=regrets(measured, one_gradient=False),
+        regrets_one_gradient=regrets(measured, one_gradient=True),
+        accuracies=accuracies(results, any_result["methods"]),
+        more=accuracies(more, digits.MORE_METHODS, MORE_CELLS),
+        others=accuracies(others, other_methods, OTHER_CELLS),
+        dal_curves=dal_curves(others.values()),
+        against_published=against_published(published),
+        pytorch_seeds=len(check["seeds"]),
+        against_pytorch=against_pytorch(more_seeds, check),
+        fixed_thresholds=against_fixed_thresholds(results),
+        second_gradients=second_gradients(),
+        mode_seeds=mode_seeds,
+        modes=modes(),
+        regression_result=regression_result,
+        regression_seeds=regression_seeds,
+        regression=regression(),
+    )
 
 
 def cifar10n_page() -> str:
@@ -395,42 +346,20 @@ def cifar10n_page() -> str:
     wrong = f"{cnn['realised_noise']['rate'][0]:.1%}"
     data = cnn["config"]["data"]
     examples = f"--dataset {data['dataset']} --labels-file {data['labels_file']}"
-    return f"""# CIFAR-10 with human labels
-
-The first 5,000 training images of CIFAR-10 with the `worst` labels of CIFAR-10N, {wrong} of them wrong, and
-100 test images of each class; one seed, so that a few points mean nothing. Test accuracy in percent; jax
-{provenance["jax"]}, {provenance["machine"]}.
-
-The small CNN, {cnn["epochs"]} epochs:
-
-{_section("cnn", markdown(rows))}
-Short training at a smaller width ({short[0]["epochs"]} epochs, `short-0.json` and so on), mean and standard
-deviation over {len(short)} seeds, which change initialisation, order and augmentation; differences paired,
-with 95 % intervals:
-
-{_section("short", _one_by_one(short))}
-ResNet-18 after {resnet["epochs"]} epochs on the CPU, killed and started again: {percent(resnet["last"])}.
-
-With the images as an npz file (arrays as in the README) and the labels as another (`clean` among them):
-
-```
-python -m experiments compare {examples} \\
-  --augment crop flip --standardize --batch-size 128 --seeds 1 \\
-  --model cnn --epochs {cnn["epochs"]} --learning-rate 0.05 --methods {" ".join(cnn["methods"])}
-python -m experiments train {examples} \\
-  --augment crop flip --standardize --batch-size 128 \\
-  --model resnet18 --epochs {resnet["epochs"]} --checkpoint-every 1
-python -m experiments compare {examples} \\
-  --augment crop flip --standardize --batch-size 128 --seeds 1 --first-seed 0 --model cnn --width 128 \\
-  --epochs {short[0]["epochs"]} --learning-rate 0.05 --methods {" ".join(short[0]["methods"])}
-```
-"""
+    return template.render(
+        "cifar10n.md.jinja",
+        wrong=wrong,
+        provenance=provenance,
+        cnn_run=cnn,
+        cnn=markdown(rows),
+        short_run=short[0],
+        short_seeds=len(short),
+        short=_one_by_one(short),
+        resnet=resnet,
+        resnet_accuracy=percent(resnet["last"]),
+        examples=examples,
+    )
 
 
 def _range(seeds: list[int]) -> str:
     return f"{seeds[0]} to {seeds[-1]}"
-
-
-def _section(name: str, table: str) -> str:
-    """A table between marks by which the pages under docs/ include it."""
-    return f"<!-- --8<-- [start:{name}] -->\n{table}<!-- --8<-- [end:{name}] -->\n"

@@ -88,6 +88,6 @@ class Checkpoints:
 
 
 def abstract(tree: Any, sharding: jax.sharding.Sharding | None = None) -> Any:
-    """Shapes and types of `tree`'s arrays, with the sharding to restore them with: by default one device's."""
+    """Shapes and types of `tree`'s arrays, and how to place them: by default on one device."""
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)

@@ -230,7 +230,7 @@ def _along(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
 
 
 def epoch_order(key: PRNGKeyArray, examples: int, batch_size: int) -> Int[Array, "steps batch"]:
-    """The examples of each batch of an epoch, in a fresh random order; an incomplete last batch is dropped."""
+    """The examples of each batch of an epoch, in a new random order; an incomplete last batch is dropped."""
     steps = examples // batch_size
     return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
 

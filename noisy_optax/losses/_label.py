@@ -192,8 +192,8 @@ def prepare_all_classes(
     """`prepare` for losses that look at every class.
 
     Returns:
-      Logits and mask as `prepare` returns them, but zeros for examples without a label or with NaN, `+inf` or nothing
-      but `-inf` logits; and what to add to the losses: NaN, gradient included, for these, 0 for others.
+      Logits and mask as `prepare` returns them, but zeros for examples without a label or with NaN, `+inf` or
+      only `-inf` logits; and what to add to the losses: NaN, gradient included, for these, 0 for others.
       (A NaN from the start can get lost: compiled for a CPU, its exponential is now and then a number.)
     """
     z, is_label = prepare(logits, labels, axis=axis, where=where)

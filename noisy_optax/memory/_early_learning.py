@@ -129,7 +129,7 @@ def _flat(
     indices: ArrayLike | None,
     num_classes: int,
 ) -> tuple[Array, Array, Array, Array]:
-    """Logits and labels as `_label.prepare` returns them, the mask and the indices, with one axis over all rows."""
+    """Logits and labels as from `_label.prepare`, the mask and the indices, with one axis over all rows."""
     z, is_label = _label.prepare(logits, labels, where=where)
     if z.shape[-1] != num_classes:
         raise ValueError(f"expected logits [..., {num_classes}], as num_classes says, got shape {z.shape}")

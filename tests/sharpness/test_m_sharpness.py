@@ -16,7 +16,7 @@ SCALES = jnp.asarray(np.linspace(0.5, 2.0, 5), jnp.float32)
 
 def grad_fn(params, chunk):
     distance = SCALES[None] * params[None] - chunk
-    # Gradients of a loss that curves both ways: uphill some components grow and some, which SANER masks, shrink.
+    # The loss curves both ways: uphill some components grow and some, which SANER masks, shrink.
     return jnp.mean(SCALES[None] * jnp.sin(distance), axis=0)
 
 

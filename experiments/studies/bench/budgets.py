@@ -74,60 +74,67 @@ def measure(blocks: int, console: Console) -> dict[str, Any]:
 
 def rows(measured: dict[str, Any]) -> list[Row]:
     """The table of budgets."""
+    return [*_step_rows(measured), *_loss_rows(measured), *_memory_rows(measured), *_program_rows(measured)]
 
-    def ratio(what: str, timed: dict[str, Any], reach: float | None = None) -> Row:
-        return Row(what, timed.get("target", reach), timed["ratio"], tuple(timed["quartiles"]))
 
-    def slowest(what: str, target: float | None) -> Row:
-        group = {name: timed for name, timed in of_losses.items() if timed["target"] == target}
-        name = max(group, key=lambda name: group[name]["ratio"])
-        return ratio(f"{what} / cross-entropy: {name}", group[name])
+def _ratio(what: str, timed: dict[str, Any], reach: float | None = None) -> Row:
+    return Row(what, timed.get("target", reach), timed["ratio"], tuple(timed["quartiles"]))
 
-    of_ogc, of_losses = measured["ogc"], measured["losses"]["losses"]
-    megabytes, whole = of_ogc["memory"], measured["commands"]
-    building = measured["startup"]["factories"]["milliseconds"]
-    slowest = max(building, key=lambda name: building[name])
-    first = measured["startup"]["first_epoch"]
-    compiled = measured["program"]
-    recompiled = max(sum(counts[1:]) for counts in compiled["compilations"].values())
-    donated = [step["share_of_state_donated"] for step in compiled["steps"].values()]
-    loops = measured["training"]["epoch_over_plain_loop"]
+
+def _step_rows(measured: dict[str, Any]) -> list[Row]:
     return [
-        ratio("OGC step / cross-entropy step", of_ogc["step"]),
-        ratio("threshold refit / scikit-learn + SciPy", of_ogc["refit"]),
-        ratio("SANER step / SGD step", measured["sharpness"]["saner_over_sgd"]),
-        ratio("SANER step / SAM step", measured["sharpness"]["saner_over_sam"]),
+        _ratio("OGC step / cross-entropy step", measured["ogc"]["step"]),
+        _ratio("threshold refit / scikit-learn + SciPy", measured["ogc"]["refit"]),
+        _ratio("SANER step / SGD step", measured["sharpness"]["saner_over_sgd"]),
+        _ratio("SANER step / SAM step", measured["sharpness"]["saner_over_sam"]),
         *(
-            ratio(f"ELR step / cross-entropy step, {name}", timed)
+            _ratio(f"ELR step / cross-entropy step, {name}", timed)
             for name, timed in measured["memory"]["elr_over_cross_entropy"].items()
         ),
-        Row(f"building a loss or transformation, ms: {slowest}", 20, building[slowest]),
-        slowest("slowest loss of p alone", 1.5),
-        slowest("slowest loss of all classes", 2.5),
-        slowest("slowest other loss", None),
-        Row(
-            "memory of per-example OGC, batch 512 / 128",
-            1.05,
-            round(megabytes["chunk_8_batch_512"] / megabytes["chunk_8"], 3),
-        ),
-        Row(
-            "memory of per-example OGC / batch x params",
-            1.0,
-            round(megabytes["chunk_8"] / megabytes["batch_times_parameters"], 3),
-        ),
-        Row("`compare`, seconds", 90, whole["compare"]["nothing_compiled"]),
-        Row("`compare` once compiled, seconds", 90, whole["compare"]["compiled_before"]),
-        Row(
-            "arrays that differ after kill and resume",
-            0,
-            whole["killed_and_resumed"]["arrays_that_differ"],
-        ),
-        Row("first epoch of `train`, seconds", 5, first["nothing_compiled"]),
-        Row("first epoch once compiled, seconds", 5, first["compiled_before"]),
-        ratio("import noisy_optax / import optax", measured["startup"]["import"], 1.2),
+    ]
+
+
+def _loss_rows(measured: dict[str, Any]) -> list[Row]:
+    """What is slowest to build, and the slowest loss of each kind."""
+    losses, building = measured["losses"]["losses"], measured["startup"]["factories"]["milliseconds"]
+    last = max(building, key=lambda name: building[name])
+    found = [Row(f"building a loss or transformation, ms: {last}", 20, building[last])]
+    for what, target in (("loss of p alone", 1.5), ("loss of all classes", 2.5), ("other loss", None)):
+        group = {name: timed for name, timed in losses.items() if timed["target"] == target}
+        name = max(group, key=lambda name: group[name]["ratio"])
+        found.append(_ratio(f"slowest {what} / cross-entropy: {name}", group[name]))
+    return found
+
+
+def _memory_rows(measured: dict[str, Any]) -> list[Row]:
+    megabytes = measured["ogc"]["memory"]
+    by_batch = megabytes["chunk_8_batch_512"] / megabytes["chunk_8"]
+    by_size = megabytes["chunk_8"] / megabytes["batch_times_parameters"]
+    return [
+        Row("memory of per-example OGC, batch 512 / 128", 1.05, round(by_batch, 3)),
+        Row("memory of per-example OGC / batch x params", 1.0, round(by_size, 3)),
+    ]
+
+
+def _program_rows(measured: dict[str, Any]) -> list[Row]:
+    """Commands, start-up, and what is compiled."""
+    commands, startup, program = measured["commands"], measured["startup"], measured["program"]
+    differing = commands["killed_and_resumed"]["arrays_that_differ"]
+    recompiled = max(sum(counts[1:]) for counts in program["compilations"].values())
+    donated = min(step["share_of_state_donated"] for step in program["steps"].values())
+    return [
+        Row("`compare`, seconds", 90, commands["compare"]["nothing_compiled"]),
+        Row("`compare` once compiled, seconds", 90, commands["compare"]["compiled_before"]),
+        Row("arrays that differ after kill and resume", 0, differing),
+        Row("first epoch of `train`, seconds", 5, startup["first_epoch"]["nothing_compiled"]),
+        Row("first epoch once compiled, seconds", 5, startup["first_epoch"]["compiled_before"]),
+        _ratio("import noisy_optax / import optax", startup["import"], 1.2),
         Row("compilations after the first epoch", 0, recompiled),
-        Row("share of the state that is copied", 0, round(1 - min(donated), 4)),
-        *(ratio(f"epoch / plain loop, {name}", timed, 1.0) for name, timed in loops.items()),
+        Row("share of the state that is copied", 0, round(1 - donated, 4)),
+        *(
+            _ratio(f"epoch / plain loop, {name}", timed, 1.0)
+            for name, timed in measured["training"]["epoch_over_plain_loop"].items()
+        ),
     ]
 
 

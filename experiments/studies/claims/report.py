@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.runs import run_folder
+from experiments.studies import template
 from experiments.studies.claims import (
     dal_dynamics,
     gradient_ratio,
@@ -22,6 +23,7 @@ from experiments.studies.claims import (
     saner_ablation,
 )
 from experiments.studies.claims.finding import Finding, verdict
+from experiments.studies.template import markdown
 from experiments.terminal import UserError
 
 RESULTS = Path(__file__).parents[2] / "results" / "claims"
@@ -109,16 +111,11 @@ def page() -> str:
     for name, claim in CLAIMS.items():
         overview.append([f"[{headline(claim)}](#{name})", claim.PAPER, _in_short(claim, measured.get(name))])
     sections = (section(name, CLAIMS[name], own) for name, own in measured.items())
-    return f"""# The papers' claims
-
-Made small enough for two CPU cores, so that "held" means: held here. `python -m experiments.studies claims`
-measures all of them, `python -m experiments.studies claims NAME` one. `python -m experiments.studies pages`
-makes this page from the files in this folder (JSON, with the code's version). The limits that decide were
-written into the code before the first measurement; those of `many_classes` after it, and of `long_servedio`
-after a first look at some losses, when the number of steps was chosen.
-
-{markdown(overview)}
-{"".join(sections)}"""
+    return template.render(
+        "claims.md.jinja",
+        overview=markdown(overview),
+        sections="".join(sections),
+    )
 
 
 def _in_short(claim: ModuleType, measured: dict[str, Any] | None) -> str:
@@ -138,19 +135,14 @@ def section(name: str, claim: ModuleType, measured: dict[str, Any]) -> str:
     heading, *rows = claim.rows(measured)
     rule = ["---", *["---:"] * (len(heading) - 1)]
     picture = f"![{headline(claim)}]({name}.png)\n\n" if hasattr(claim, "picture") else ""
-    return f"""## {name}
-
-{inspect.getdoc(claim)}
-
-{claim.PAPER}. {verdict(findings).capitalize()}:
-
-{markdown(parts)}
-Measured: {measured["what"]}.
-
-{markdown([heading, rule, *rows])}
-{picture}"""
-
-
-def markdown(rows: list[list[str]]) -> str:
-    """A table of Markdown."""
-    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+    return template.render(
+        "claim.md.jinja",
+        name=name,
+        description=inspect.getdoc(claim),
+        paper=claim.PAPER,
+        verdict=verdict(findings).capitalize(),
+        parts=markdown(parts),
+        measured=measured,
+        rows=markdown([heading, rule, *rows]),
+        picture=picture,
+    )

@@ -85,7 +85,7 @@ class Session:
         except TimeoutError as late:
             self.say(f"{job.name}: left out, {late}")
             return
-        # One job that fails, for example because the memory is full, must not take the minutes of the others with it.
+        # One job that fails, for example because the memory is full, must not take the others' minutes too.
         except Exception as error:
             self.failed += 1
             warnings.warn(f"{job.name} failed: {one_line(error)[:500]}", stacklevel=2)
