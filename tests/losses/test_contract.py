@@ -73,7 +73,6 @@ LOSSES = [
     Case("cross_entropy", bind(losses.cross_entropy), CROSS_ENTROPY, None),
     Case("mean_absolute_error", bind(losses.mean_absolute_error), MEAN_ABSOLUTE_ERROR, 1.0, lambda c: c - 1),
     Case("gce_0.3", bind(losses.generalized_cross_entropy, q=0.3), gce(0.3), 1 / 0.3),
-    Case("gce_1", bind(losses.generalized_cross_entropy, q=1), gce(1), 1.0, lambda c: c - 1),
     Case("focal", bind(losses.focal, gamma=2), focal(2), None),
     Case("phuber_ce", bind(losses.phuber_cross_entropy, tau=4), phuber_ce(4), 1 + np.log(4)),
     Case(
@@ -96,14 +95,12 @@ LOSSES = [
         precise_near_one=False,
     ),
     Case("bounded_cross_entropy", bind(losses.bounded_cross_entropy, beta=0.1), bounded_ce(0.1), np.log(10)),
-    Case("bounded_cross_entropy_0", bind(losses.bounded_cross_entropy, beta=0), CROSS_ENTROPY, None),
     Case(
         "with_logit_bias",
         lambda: losses.with_logit_bias(losses.mean_absolute_error, 2.0),
         Biased(MEAN_ABSOLUTE_ERROR, 2.0),
         1.0,
     ),
-    Case("dynamics_aware_0", bind(losses.dynamics_aware, q=1.3), gce(1.3), 1 / 1.3),
     Case(
         "dynamics_aware",
         bind(losses.dynamics_aware, q=1.2, bootstrap_weight=0.5),
@@ -211,13 +208,6 @@ LOSSES = [
         bound_at_zero=False,
     ),
     Case(
-        "bi_tempered_1",
-        bind(losses.bi_tempered, t1=0.2, t2=1),
-        formulas.bi_tempered(0.2, 1),
-        1.25,
-        bound_at_zero=False,
-    ),
-    Case(
         "eps_softmax_cross_entropy",
         bind(losses.eps_softmax_cross_entropy, m=9.0),
         formulas.eps_softmax(9),
@@ -313,6 +303,15 @@ def loss(request):
     return Loss(request.param)
 
 
+# For what happens before the formula, in code that all losses share: one of each kind of loss is enough.
+FEW = [case for case in LOSSES if case.name in ("cross_entropy", "nce_agce", "bi_tempered")]
+
+
+@pytest.fixture(scope="module", params=FEW, ids=[case.name for case in FEW])
+def one_of_few(request):
+    return Loss(request.param)
+
+
 F32, I32, BOOL = jnp.float32, jnp.int32, jnp.bool_
 B, C = 8, 5
 LOGITS = (3 * np.random.default_rng(0).normal(size=(B, C))).astype(np.float32)
@@ -361,13 +360,12 @@ def test_float64_gradient_is_the_slope_of_the_value(loss):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("shift", [-5000.0, 1e4])
-def test_shift_of_all_logits_changes_nothing(loss, shift):
+def test_shift_of_all_logits_changes_nothing(loss):
     if not loss.case.shift_invariant:
         pytest.skip("stated in the docstring")
     # Multiples of 2^-10, so that adding the shift is exact.
     logits = np.round(LOGITS64 * 1024) / 1024
-    shifted, shifted_gradients = loss.value_and_gradient(logits + shift, LABELS64)
+    shifted, shifted_gradients = loss.value_and_gradient(logits + 1e4, LABELS64)
     values, gradients = loss.value_and_gradient(logits, LABELS64)
     np.testing.assert_allclose(shifted, values, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(shifted_gradients, gradients, rtol=1e-10, atol=1e-14)
@@ -476,11 +474,9 @@ def test_class_at_minus_inf_is_as_if_it_were_not_there(loss):
     np.testing.assert_allclose(gradient[:, 1:], expected_gradient, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("num_classes", [2, C])
-def test_label_that_is_alone_costs_least(loss, num_classes):
-    labels = np.arange(B, dtype=np.int32) % num_classes
-    logits = np.where(is_label(labels, num_classes), np.float32(3), np.float32(-np.inf))
-    value, gradient = loss.value_and_gradient(logits, labels)
+def test_label_that_is_alone_costs_least(loss):
+    logits = np.where(is_label(LABELS), np.float32(3), np.float32(-np.inf))
+    value, gradient = loss.value_and_gradient(logits, LABELS)
     np.testing.assert_allclose(value, loss.case.least, atol=1e-6)
     np.testing.assert_array_equal(gradient, 0)
 
@@ -514,10 +510,8 @@ def test_value_at_impossible_label(loss):
         with_label_logit(np.inf),
         with_wrong_logit(np.inf),
         np.full_like(LOGITS, -np.inf),
-        np.full_like(LOGITS, np.inf),
-        np.full_like(LOGITS, np.nan),
     ],
-    ids=["nan label", "nan wrong", "+inf label", "+inf wrong", "all -inf", "all +inf", "all nan"],
+    ids=["nan label", "nan wrong", "+inf label", "+inf wrong", "all -inf"],
 )
 def test_nan_where_there_is_no_finite_value_and_nowhere_else(loss, logits):
     bad = np.arange(B) % 2 == 0
@@ -561,7 +555,7 @@ def test_names_of_the_classes_do_not_matter(loss, permutation):
 # --- labels -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("label", [-1, -C, C, C + 1, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("label", [-1, C, 2**31 - 1])
 def test_label_out_of_range_is_nan_in_value_and_gradient(loss, label):
     labels = np.where(np.arange(B) == 3, np.int32(label), LABELS)
     value, gradient = loss.value_and_gradient(LOGITS, labels)
@@ -573,8 +567,8 @@ def test_label_out_of_range_is_nan_in_value_and_gradient(loss, label):
     np.testing.assert_array_equal(gradient[others], expected_gradient[others])
 
 
-def test_neither_a_label_nor_a_possible_class_is_nan_in_value_and_gradient(loss):
-    value, gradient = loss.value_and_gradient(np.full_like(LOGITS, -np.inf), np.full_like(LABELS, -1))
+def test_neither_a_label_nor_a_possible_class_is_nan_in_value_and_gradient(one_of_few):
+    value, gradient = one_of_few.value_and_gradient(np.full_like(LOGITS, -np.inf), np.full_like(LABELS, -1))
     assert np.all(np.isnan(value))
     assert np.all(np.any(np.isnan(gradient), axis=1))
 
@@ -585,19 +579,19 @@ def test_a_single_possible_class_that_is_not_the_label_is_nan_in_both_or_in_neit
     np.testing.assert_array_equal(np.isnan(value), np.any(np.isnan(gradient), axis=1))
 
 
-def test_eight_bit_labels_do_not_wrap_around_the_number_of_classes(loss):
+def test_eight_bit_labels_do_not_wrap_around_the_number_of_classes(one_of_few):
     logits = np.zeros((2, 300), np.float32)
     # In eight bits, 259 is 3 and 299 is 43.
     logits[:, [3, 43, 259, 299]] = [3.0, 1.0, 4.0, 2.0]
     labels = np.array([3, 43], np.uint8)
-    expected = loss.case.formula.values(logits, labels)
-    np.testing.assert_allclose(loss.call(logits, labels), expected, rtol=1e-5)
+    expected = one_of_few.case.formula.values(logits, labels)
+    np.testing.assert_allclose(one_of_few.call(logits, labels), expected, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("x64")
-def test_int64_labels_are_not_cut_to_32_bits(loss):
+def test_int64_labels_are_not_cut_to_32_bits(one_of_few):
     labels = np.where(np.arange(B) == 3, 2**32, LABELS64)
-    value, gradient = loss.value_and_gradient(LOGITS64, labels)
+    value, gradient = one_of_few.value_and_gradient(LOGITS64, labels)
     np.testing.assert_array_equal(np.isnan(value), np.arange(B) == 3)
     assert np.all(np.isnan(gradient[3]))
 
@@ -654,14 +648,14 @@ def test_shape_and_dtype(loss):
         assert out((B, C), (B,), dtype=jnp.bfloat16, label_dtype=jnp.uint64) == ((B,), F32)
 
 
-def test_half_precision_logits_are_computed_in_float32(loss):
+def test_half_precision_logits_are_computed_in_float32(one_of_few):
     half = jnp.asarray(LOGITS, jnp.bfloat16)
     # -1 in eight bits is 255, and the last class when counted from the end.
     labels = np.where(np.arange(B) == 3, -1, LABELS).astype(np.int8)
-    expected, _ = loss.value_and_gradient(np.asarray(half, np.float32), labels.astype(np.int32))
-    np.testing.assert_allclose(loss.call(half, labels), expected, rtol=1e-6)
+    expected, _ = one_of_few.value_and_gradient(np.asarray(half, np.float32), labels.astype(np.int32))
+    np.testing.assert_allclose(one_of_few.call(half, labels), expected, rtol=1e-6)
     assert np.isnan(expected[3])
-    gradient = jax.eval_shape(jax.grad(lambda z: loss.call(z, LABELS).sum()), half)
+    gradient = jax.eval_shape(jax.grad(lambda z: one_of_few.call(z, LABELS).sum()), half)
     assert gradient.dtype == jnp.bfloat16
 
 
@@ -710,21 +704,27 @@ def test_nothing_in_the_step_calls_back_to_the_host(loss):
         ),
     ],
 )
-def test_bad_input_is_refused_when_traced(loss, logits, labels, where, error, message):
+def test_bad_input_is_refused_when_traced(one_of_few, logits, labels, where, error, message):
     arguments = [jax.ShapeDtypeStruct(*array) for array in (logits, labels, where) if array is not None]
     with pytest.raises(error, match=message):
-        jax.eval_shape(lambda z, y, w=None: loss.call(z, y, where=w), *arguments)
+        jax.eval_shape(lambda z, y, w=None: one_of_few.call(z, y, where=w), *arguments)
+
+
+def test_one_hot_labels_are_refused_by_every_loss(loss):
+    one_hot = jax.ShapeDtypeStruct((B, C), jnp.float32)
+    with pytest.raises(TypeError, match="one-hot and soft labels"):
+        jax.eval_shape(loss.call, one_hot, one_hot)
 
 
 @pytest.mark.parametrize("axis", [2, -3])
-def test_axis_that_is_not_there_is_refused(loss, axis):
+def test_axis_that_is_not_there_is_refused(one_of_few, axis):
     with pytest.raises(ValueError, match=f"no class axis {axis}"):
-        jax.eval_shape(functools.partial(loss.call, axis=axis), LOGITS, LABELS)
+        jax.eval_shape(functools.partial(one_of_few.call, axis=axis), LOGITS, LABELS)
 
 
-def test_options_are_keyword_only(loss):
+def test_options_are_keyword_only(one_of_few):
     with pytest.raises(TypeError, match="positional"):
-        loss.call(LOGITS, LABELS, -1)
+        one_of_few.call(LOGITS, LABELS, -1)
 
 
 def test_lowers_for_every_platform(loss):
@@ -736,10 +736,10 @@ def test_lowers_for_every_platform(loss):
     assert exported.platforms == ("cpu", "cuda", "tpu")
 
 
-def test_a_64_bit_label_is_not_cut_to_another_class(loss):
+def test_a_64_bit_label_is_not_cut_to_another_class(one_of_few):
     for dtype in (np.int64, np.uint64):
         labels = np.array([1, 2**32, 2**32 + 2], dtype)
-        values = np.asarray(loss.call(LOGITS[:3], labels))
+        values = np.asarray(one_of_few.call(LOGITS[:3], labels))
         np.testing.assert_array_equal(np.isnan(values), [False, True, True])
 
 

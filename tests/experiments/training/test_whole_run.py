@@ -60,7 +60,13 @@ def run(method, asked, pictures, **options):
     return jax.device_get((state.params, epochs))
 
 
-@pytest.mark.parametrize("method", ["ogc:queue_size=32,update_every=2", "dal+saner:scale_epochs=2"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "ogc:queue_size=32,update_every=2",
+        pytest.param("dal+saner:scale_epochs=2", marks=pytest.mark.slow),
+    ],
+)
 def test_the_compiled_loop_is_the_loop_of_steps(method, pictures, monkeypatch):
     # So that the last chunk of test pictures is not full.
     monkeypatch.setattr(steps, "EVALUATION_CHUNK", 7)
@@ -81,6 +87,7 @@ def test_it_learns_and_what_it_measures_is_so(pictures):
     assert epochs.train_loss[0, -1] < epochs.train_loss[0, 0]
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_are_seeds_one_by_one(pictures):
     together, _ = run("cross_entropy", experiment(seeds=2), pictures)
     for seed in range(2):
