@@ -146,10 +146,11 @@ def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
     data = experiment.data
     kind, _, where = data.dataset.partition(":")
     # A folder's name may have dots in it, and `.` has no name of its own.
-    if kind == "folder":
-        dataset = Path(where).resolve().name
-    elif kind == "npz":
-        dataset = Path(where).stem
+    if kind in ("folder", "npz"):
+        path = Path(where).resolve() if kind == "folder" else Path(where).resolve().with_suffix("")
+        # Files of one name in several folders are different data sets.
+        parts = [path.name] if path.parent == Path.cwd() else path.parts[-2:]
+        dataset = folder_name("-".join(part.strip("/") for part in parts).strip("-"))
     else:
         dataset = folder_name((where or kind).replace("/", "-"))
     if data.labels_file is not None:

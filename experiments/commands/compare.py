@@ -14,7 +14,7 @@ from experiments import config, methods
 from experiments.commands.flags import Compare
 from experiments.config import Experiment
 from experiments.pages import plots
-from experiments.runs import run_folder
+from experiments.runs import long_table, run_folder
 from experiments.terminal import QUIET, Progress, UserError
 from experiments.training import metrics
 from experiments.training.loop import train
@@ -46,6 +46,7 @@ def compare(
 
     result = collect(summaries)
     console.print(table(result))
+    _write_long_table(run_dir, [(experiment, summaries, run_dir)])
     picture = run_dir / "comparison.png"
     plots.comparison(histories, result["metric"], picture, title=describe(result))
     run_folder.write_json(run_dir / "summary.json", result)
@@ -72,23 +73,37 @@ def matrix(
         check(names, column)
     run_folder.claim(run_dir, config.shared_record(experiment))
 
-    results = {}
+    results, all_runs = {}, []
     for noise, column in columns.items():
-        summaries = {}
+        summaries: dict[str, dict[str, Any]] = {}
         for name in names:
             folder = run_dir / noise / config.folder_name(name)
             folder.parent.mkdir(exist_ok=True)
             summaries[name] = train(name, column, folder, QUIET)
             progress.say(f"{noise}  {name}  {percent(summaries[name]['last_10_mean'])}")
         results[noise] = collect(summaries)
+        all_runs.append((column, summaries, run_dir / noise))
 
     measured = {"cells": results, "provenance": run_folder.provenance()}
     console.print(matrix_table(measured))
+    _write_long_table(run_dir, all_runs)
     plots.matrix(accuracies(measured), run_dir / "matrix.png")
     run_folder.write_json(run_dir / "matrix.json", measured)
     progress.say(f"results {run_dir / 'matrix.json'}")
     progress.say(f"picture {run_dir / 'matrix.png'}")
     return measured
+
+
+def _write_long_table(run_dir: Path, runs: list[tuple[Experiment, dict[str, dict[str, Any]], Path]]) -> None:
+    """The metrics of all methods of all noises, from the metrics of each run folder, as results.csv."""
+
+    def all_rows():
+        for experiment, summaries, folder in runs:
+            for name, summary in summaries.items():
+                history = run_folder.read_metrics(folder / config.folder_name(name), summary["epochs"])
+                yield from long_table.rows(name, experiment.data, summary["seeds"], history)
+
+    long_table.write(run_dir / "results.csv", all_rows())
 
 
 def check(names: tuple[str, ...], experiment: Experiment) -> None:

@@ -51,8 +51,12 @@ def _claim(run_dir: Path, config: dict[str, Any]) -> None:
 
 
 def _check_same(run_dir: Path, config: dict[str, Any]) -> None:
-    differing = list(_differing(read_config(run_dir), _plain(config)))
+    old, new = read_config(run_dir), _plain(config)
+    differing = list(_differing(old, new))
     if differing:
+        if old.get("data") == new.get("data") and any("data_hash" in line for line in differing):
+            dataset = new["data"]["dataset"]
+            differing.insert(0, f"the data in {dataset} have changed since that run began")
         raise UserError(
             f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
             f"choose another --run-dir or delete it"
@@ -141,6 +145,11 @@ def read_summary(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file, whole or not at all."""
     write_text(path, as_json(content) + "\n")
+
+
+def as_read(content: Any) -> Any:
+    """The content as it is read back from a JSON file: lists instead of arrays, None instead of NaN."""
+    return _plain(content)
 
 
 def as_json(content: Any) -> str:

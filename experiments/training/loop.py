@@ -10,7 +10,7 @@ import numpy as np
 
 import noisy_optax as nox
 from experiments.config import Experiment, Placement
-from experiments.runs import run_folder
+from experiments.runs import long_table, run_folder
 from experiments.terminal import Progress, Stopped
 from experiments.training import devices, from_disk, metrics, steps
 from experiments.training.checkpoints import Checkpoints, abstract
@@ -127,6 +127,11 @@ def finish(
     }
     if devices.is_main_process():
         plot(setup.method, history, run.state.loss, run_dir)
+        seeds = summary["seeds"]
+        long_table.write(
+            run_dir / "results.csv",
+            long_table.rows(setup.method, setup.experiment.data, seeds, run_folder.as_read(history)),
+        )
     # Last: this file says that the run is finished.
     run_folder.write_json(run_dir / "summary.json", summary)
     return summary

@@ -137,3 +137,22 @@ def test_default_run_folders_differ_where_the_experiment_does():
     assert str(config.default_run_dir(experiment, "cross_entropy")) == "runs/digits-cross_entropy"
     assert str(config.default_run_dir(noisy, "cross_entropy")) == "runs/digits-pair-0.3-cross_entropy"
     assert str(config.default_run_dir(noisy)) == "runs/digits-pair-0.3-compare"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("npz:mine.npz", "mine-ogc"),
+        ("npz:one/mine.npz", "one-mine-ogc"),
+        ("npz:other/mine.npz", "other-mine-ogc"),
+        ("folder:a/b/images", "b-images-ogc"),
+        ("cifar10", "cifar10-ogc"),
+    ],
+)
+def test_default_folders_tell_data_sets_apart(dataset, name):
+    experiment = config.Experiment(data=config.Data(dataset))
+    assert config.default_run_dir(experiment, "ogc").name == name
+
+
+def test_the_folder_of_an_own_method_has_no_separators():
+    assert config.folder_name("some/where/mine.py:loss:a=1,b=2+sam") == "mine-loss-a=1-b=2+sam"

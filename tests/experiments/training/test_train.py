@@ -23,7 +23,7 @@ from experiments.runs import run_folder
 from experiments.terminal import Progress, Stopped, UserError
 from experiments.training import checkpoints, loop, setup, steps, training_data
 
-FILES = {"config.json", "metrics.jsonl", "summary.json", "curves.png", "checkpoints"}
+FILES = {"config.json", "metrics.jsonl", "summary.json", "results.csv", "curves.png", "checkpoints"}
 
 
 def experiment(path, **changes):
@@ -313,6 +313,16 @@ def test_changed_data_is_another_configuration(finished, tmp_path, tiny_arrays, 
     np.savez(changed, **{**tiny_arrays, "train_labels": tiny_arrays["train_clean_labels"]})
     with pytest.raises(UserError, match=r"resolved\.data_hash is"):
         loop.train("cross_entropy", experiment(changed), finished, quiet)
+
+
+def test_changed_data_under_the_same_name_is_said_first(tmp_path, tiny_arrays, quiet):
+    file = tmp_path / "data.npz"
+    np.savez(file, **tiny_arrays)
+    asked = experiment(file)
+    loop.train("cross_entropy", asked, tmp_path / "run", quiet)
+    np.savez(file, **{**tiny_arrays, "train_labels": tiny_arrays["train_clean_labels"]})
+    with pytest.raises(UserError, match=r"configuration \(the data in npz:.*data.npz have changed since"):
+        loop.train("cross_entropy", asked, tmp_path / "run", quiet)
 
 
 def test_no_norm_clip_can_be_resumed(tmp_path, tiny_npz, quiet):
