@@ -16,7 +16,7 @@ from experiments.terminal import UserError
 from experiments.training.checkpoints import Checkpoints, abstract
 from experiments.training.dynamics import Dynamics
 from experiments.training.setup import assemble, shape_of_run
-from experiments.training.steps import Inputs, Parts, TrainState, compile_evaluation
+from experiments.training.steps import Inputs, StepParts, TrainState, compile_evaluation
 
 
 class Trained(NamedTuple):
@@ -33,7 +33,7 @@ class Trained(NamedTuple):
     experiment: Experiment
     method: str
     resolved: dict[str, Any]
-    parts: Parts
+    parts: StepParts
     epoch: int
     selected: bool
     state: TrainState

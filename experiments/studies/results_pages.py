@@ -115,12 +115,17 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def of_matrix(measured: dict[str, Any]) -> str:
-    """Mean and standard deviation over seeds of each method under each kind of noise, in percent."""
+    """Mean and standard deviation over seeds under each kind of noise, in percent; the best is bold."""
     shown = compare.accuracies(measured)
     rows = [["method", *map(_noise, shown)], ["---"] + ["---:"] * len(shown)]
+    best = [max(float(np.mean(own)) for own in of_cell.values()) for of_cell in shown.values()]
     for method in next(iter(shown.values())):
-        spreads = (metrics.spread(of_cell[method]) for of_cell in shown.values())
-        rows.append([f"`{method}`", *(f"{s['mean']:.1f} ± {s['sd']:.1f}" for s in spreads)])
+        row = [f"`{method}`"]
+        for of_cell, most in zip(shown.values(), best, strict=True):
+            spread = metrics.spread(of_cell[method])
+            text = f"{spread['mean']:.1f} ± {spread['sd']:.1f}"
+            row.append(f"**{text}**" if spread["mean"] == most else text)
+        rows.append(row)
     return markdown(rows)
 
 

@@ -14,7 +14,7 @@ from experiments.config import Experiment
 from experiments.data import stream
 from experiments.terminal import UserError
 from experiments.training import checkpoints, devices, steps
-from experiments.training.steps import Batches, Parts
+from experiments.training.steps import Batches, StepParts
 
 
 class Done(NamedTuple):
@@ -71,7 +71,7 @@ class WithinEpochs:
         shutil.rmtree(self._folder)
 
 
-def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Callable]:
+def compile_loops(parts: StepParts, experiment: Experiment) -> tuple[Callable, Callable]:
     """As `steps.compile_loops`, for a `Stream` of images and one seed."""
     _, evaluate = steps.compile_loops(parts, experiment)
 
@@ -82,7 +82,7 @@ def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Calla
     return compile_epoch(parts, experiment.optimization.batch_size), run_evaluation
 
 
-def compile_epoch(parts: Parts, batch_size: int) -> Callable:
+def compile_epoch(parts: StepParts, batch_size: int) -> Callable:
     """`steps.compile_stepwise_epoch`, whose batches are read in the same order, a few steps ahead.
 
     `run_epoch` can begin after `first` steps, of which `done` tells, and calls `keep(steps, state, done)`

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.data import stream
 from experiments.training import devices, dynamics, metrics, steps
 from experiments.training.setup import Run, Selected, Setup
-from experiments.training.steps import Batches, Parts, TrainState
+from experiments.training.steps import Batches, StepParts, TrainState
 from experiments.training.training_data import Split
 
 
@@ -55,7 +55,7 @@ def compile_measurement(setup: Setup, evaluate: Callable) -> Callable[..., tuple
     return measure
 
 
-def compile_record(parts: Parts, split: Split) -> Callable:
+def compile_record(parts: StepParts, split: Split) -> Callable:
     """`record(dynamics, batches, logits) -> dynamics`: adds an epoch's batches and the held-out logits."""
     mesh = parts.mesh
     examples = devices.everywhere(mesh, (split.training, split.validation, split.validation_given))

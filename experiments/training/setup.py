@@ -18,7 +18,7 @@ from experiments.models.build import build
 from experiments.terminal import Progress, UserError
 from experiments.training import devices, dynamics, optimizers, steps
 from experiments.training.dynamics import Dynamics
-from experiments.training.steps import Inputs, Parts, TrainState
+from experiments.training.steps import Inputs, StepParts, TrainState
 from experiments.training.training_data import Fold, Split, load, measure_inputs, resolved, seed_keys
 
 
@@ -56,7 +56,7 @@ class Setup(NamedTuple):
     split: Split
     inputs: Inputs
     keys: dict[str, PRNGKeyArray]
-    parts: Parts
+    parts: StepParts
 
 
 def set_up(
@@ -84,7 +84,7 @@ def start(setup: Setup) -> Run:
 
 def assemble(
     method: str, experiment: Experiment, input_shape: tuple[int, ...], num_classes: int, train_examples: int
-) -> Parts:
+) -> StepParts:
     """The network, the method and the optimizer that the configuration names."""
     optimization = experiment.optimization
     steps_per_epoch = train_examples // optimization.batch_size
@@ -103,7 +103,7 @@ def assemble(
     if experiment.augmentation.evaluate_flipped and len(input_shape) != 3:
         raise UserError(f"--evaluate-flipped needs images [N, H, W, C], got [N, {input_shape[0]}]")
     network = build(experiment.model, input_shape, num_classes)
-    return Parts(
+    return StepParts(
         network,
         chosen,
         optimizer,
@@ -113,7 +113,7 @@ def assemble(
     )
 
 
-def initial_state(parts: Parts, experiment: Experiment) -> TrainState:
+def initial_state(parts: StepParts, experiment: Experiment) -> TrainState:
     """Parameters and states before the first step, for all seeds."""
     # It runs once: on a CPU, to optimize it takes longer than that saves.
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
@@ -129,7 +129,7 @@ def initial_state(parts: Parts, experiment: Experiment) -> TrainState:
 FIT_EXAMPLES = 5000
 
 
-def fit_network(parts: Parts, state: TrainState, images: Images | Stream, inputs: Inputs) -> TrainState:
+def fit_network(parts: StepParts, state: TrainState, images: Images | Stream, inputs: Inputs) -> TrainState:
     """The initial state with what the network computes from the first training images, if it does."""
     if parts.network.fit is None:
         return state
@@ -138,7 +138,7 @@ def fit_network(parts: Parts, state: TrainState, images: Images | Stream, inputs
     return state._replace(statistics=devices.everywhere(parts.mesh, statistics))
 
 
-def draw_state(parts: Parts, keys: PRNGKeyArray) -> TrainState:
+def draw_state(parts: StepParts, keys: PRNGKeyArray) -> TrainState:
     """Parameters and states before the first step, for the seeds of the keys."""
 
     def draw(key):
@@ -149,7 +149,7 @@ def draw_state(parts: Parts, keys: PRNGKeyArray) -> TrainState:
 
 
 def initial_run(
-    state: TrainState, parts: Parts, experiment: Experiment, inputs: Inputs, examples: int | None
+    state: TrainState, parts: StepParts, experiment: Experiment, inputs: Inputs, examples: int | None
 ) -> Run:
     """The run before its first step, to record the dynamics of so many examples of the source."""
     recorded = None if examples is None else dynamics.nothing_seen(experiment.seeds, examples)
@@ -162,7 +162,7 @@ def initial_run(
     return Run(state, Selected(params, statistics, none_yet), inputs, recorded)
 
 
-def shape_of_run(parts: Parts, experiment: Experiment, inputs: Inputs, examples: int | None) -> Run:
+def shape_of_run(parts: StepParts, experiment: Experiment, inputs: Inputs, examples: int | None) -> Run:
     """Shapes and types of what a checkpoint holds."""
 
     def draw():

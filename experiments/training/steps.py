@@ -38,7 +38,7 @@ class Inputs(NamedTuple):
     scale: Float[Array, "..."]
 
 
-class Parts(NamedTuple):
+class StepParts(NamedTuple):
     """What a training step is made of.
 
     Attributes:
@@ -72,7 +72,7 @@ class Batches(NamedTuple):
     indices: Int[Array, "steps batch"]
 
 
-def compile_loops(parts: Parts, experiment: Experiment) -> tuple[Callable, Callable]:
+def compile_loops(parts: StepParts, experiment: Experiment) -> tuple[Callable, Callable]:
     """An epoch of training and an evaluation, over all seeds at once, compiled on first use."""
     # XLA runs a convolution inside of a loop on a CPU ten times as slowly as outside of one.
     stepwise = parts.network.convolutional and jax.default_backend() == "cpu"
@@ -85,7 +85,7 @@ EVALUATION_CHUNK = 1000
 
 
 def predicted_logits(
-    parts: Parts, params: Any, statistics: Any, images: Float[Array, "n ..."]
+    parts: StepParts, params: Any, statistics: Any, images: Float[Array, "n ..."]
 ) -> Float[Array, "n classes"]:
     """What the network says of images when it is not being trained."""
     of_images, _ = parts.network.apply(params, statistics, images, train=False)
@@ -95,7 +95,7 @@ def predicted_logits(
     return (of_images + of_mirrored) / 2
 
 
-def compile_evaluation(parts: Parts, num_seeds: int) -> Callable:
+def compile_evaluation(parts: StepParts, num_seeds: int) -> Callable:
     """`run_evaluation(params, statistics, inputs, images) -> logits`, in chunks that fit into memory."""
 
     def of_one_seed(params, statistics, inputs, images):
@@ -115,7 +115,7 @@ def compile_evaluation(parts: Parts, num_seeds: int) -> Callable:
     return run_evaluation
 
 
-def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callable:
+def compile_epoch_loop(parts: StepParts, batch_size: int, num_seeds: int) -> Callable:
     """An epoch as one compiled loop over steps.
 
     Its signature is `run_epoch(state, inputs, images, given, order_keys, augment_keys) -> (state, Batches)`;
@@ -129,7 +129,7 @@ def compile_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> Callabl
     return run_epoch
 
 
-def jit_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> jax.stages.Wrapped:
+def jit_epoch_loop(parts: StepParts, batch_size: int, num_seeds: int) -> jax.stages.Wrapped:
     """The compiled function in `compile_epoch_loop`, which takes all its arguments by position."""
     epoch = functools.partial(train_epoch, parts, batch_size)
     axes = seed_axes(parts)
@@ -138,7 +138,7 @@ def jit_epoch_loop(parts: Parts, batch_size: int, num_seeds: int) -> jax.stages.
 
 
 def train_epoch(
-    parts: Parts,
+    parts: StepParts,
     batch_size: int,
     state: TrainState,
     inputs: Inputs,
@@ -159,7 +159,7 @@ def train_epoch(
 
 
 def drawn_step(
-    parts: Parts,
+    parts: StepParts,
     state: TrainState,
     inputs: Inputs,
     images: Array,
@@ -172,7 +172,7 @@ def drawn_step(
     return train_step(parts, state, *taken, indices=batch)
 
 
-def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Callable:
+def compile_stepwise_epoch(parts: StepParts, batch_size: int, num_seeds: int) -> Callable:
     """The same as `compile_epoch_loop`, a step at a time."""
 
     def draw(order_key, augment_key, images):
@@ -198,13 +198,13 @@ def compile_stepwise_epoch(parts: Parts, batch_size: int, num_seeds: int) -> Cal
     return run_epoch
 
 
-def seed_axes(parts: Parts) -> TrainState:
+def seed_axes(parts: StepParts) -> TrainState:
     """Which arrays of a state differ between seeds: all except for counters that a refit depends on."""
     loss = nox.ogc.replica_axes(jax.eval_shape(parts.method.loss.init))
     return TrainState(0, 0, StepState(0, loss, 0, 0, 0))
 
 
-def first_seed(parts: Parts, state: TrainState) -> TrainState:
+def first_seed(parts: StepParts, state: TrainState) -> TrainState:
     """The state of one seed, as `train_step` takes it."""
     return _along(seed_axes(parts), state, lambda x: x[0])
 
@@ -235,7 +235,7 @@ def epoch_order(key: PRNGKeyArray, examples: int, batch_size: int) -> Int[Array,
     return jax.random.permutation(key, examples)[: steps * batch_size].reshape(steps, batch_size)
 
 
-def step_keys(parts: Parts, key: PRNGKeyArray | None, steps: int) -> PRNGKeyArray | None:
+def step_keys(parts: StepParts, key: PRNGKeyArray | None, steps: int) -> PRNGKeyArray | None:
     """What each step of an epoch augments with, if it does."""
     if parts.augment is None or key is None:
         return None
@@ -243,14 +243,14 @@ def step_keys(parts: Parts, key: PRNGKeyArray | None, steps: int) -> PRNGKeyArra
 
 
 def training_batch(
-    parts: Parts, inputs: Inputs, images: Array, labels: Int[Array, "batch"], key: PRNGKeyArray | None
+    parts: StepParts, inputs: Inputs, images: Array, labels: Int[Array, "batch"], key: PRNGKeyArray | None
 ) -> tuple[Float[Array, "batch ..."], Int[Array, "batch"]]:
     """Raw images as the network sees them in training, and their labels, split over the devices."""
     images, labels = devices.split_batch(parts.mesh, (images, labels))
     return prepare(inputs, images if parts.augment is None else parts.augment(key, images)), labels
 
 
-def training_step(parts: Parts) -> nox.training.TrainingStep:
+def training_step(parts: StepParts) -> nox.training.TrainingStep:
     """The library's step: its inputs are images and statistics, its aux are statistics and logits."""
 
     def forward(params, inputs):
@@ -263,7 +263,7 @@ def training_step(parts: Parts) -> nox.training.TrainingStep:
 
 
 def train_step(
-    parts: Parts,
+    parts: StepParts,
     state: TrainState,
     images: Float[Array, "batch ..."],
     given: Int[Array, "batch"],
@@ -286,7 +286,7 @@ GROUP_EXAMPLES, GROUP_CHUNK = 128, 8
 GROUP_RHO = 0.1
 
 
-def compile_group_statistics(parts: Parts, num_seeds: int) -> Callable:
+def compile_group_statistics(parts: StepParts, num_seeds: int) -> Callable:
     """`group_statistics` over all seeds at once, compiled on first use."""
 
     def statistics(state, inputs, images, given, clean):
@@ -296,7 +296,7 @@ def compile_group_statistics(parts: Parts, num_seeds: int) -> Callable:
 
 
 def group_statistics(
-    parts: Parts,
+    parts: StepParts,
     state: TrainState,
     images: Float[Array, "n ..."],
     given: Int[Array, "n"],

@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, UInt8
 
 from experiments.config import Experiment
 from experiments.training import metrics, steps
-from experiments.training.steps import Batches, Inputs, Parts, TrainState
+from experiments.training.steps import Batches, Inputs, StepParts, TrainState
 
 
 class Pictures(NamedTuple):
@@ -56,7 +56,7 @@ class CompiledRun(NamedTuple):
 
 
 def compile_run(
-    parts: Parts, experiment: Experiment, *arguments: Any, step_by_step: bool = False
+    parts: StepParts, experiment: Experiment, *arguments: Any, step_by_step: bool = False
 ) -> CompiledRun:
     """A run for arguments of the same shapes and types as these.
 
@@ -78,7 +78,7 @@ def needed_bytes(compiled: jax.stages.Compiled) -> int | None:
     return memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes - twice
 
 
-def loop_of_steps(parts: Parts, experiment: Experiment) -> Callable[..., tuple[TrainState, Epoch]]:
+def loop_of_steps(parts: StepParts, experiment: Experiment) -> Callable[..., tuple[TrainState, Epoch]]:
     """The run as a loop of Python's."""
     run_epoch, evaluate = steps.compile_loops(parts, experiment)
 
@@ -104,7 +104,7 @@ def _on_host(batches: Batches, predicted: np.ndarray, pictures: Pictures) -> Epo
     return Epoch(**of_training, test_accuracy=metrics.accuracy(predicted, np.asarray(pictures.test_labels)))
 
 
-def one_loop(parts: Parts, experiment: Experiment) -> jax.stages.Wrapped:
+def one_loop(parts: StepParts, experiment: Experiment) -> jax.stages.Wrapped:
     """The run as one loop for XLA, to be compiled on first use."""
     optimization = experiment.optimization
 
@@ -124,7 +124,9 @@ def one_loop(parts: Parts, experiment: Experiment) -> jax.stages.Wrapped:
     return jax.jit(over, donate_argnums=0)
 
 
-def measure(parts: Parts, state: TrainState, inputs: Inputs, pictures: Pictures, batches: Batches) -> Epoch:
+def measure(
+    parts: StepParts, state: TrainState, inputs: Inputs, pictures: Pictures, batches: Batches
+) -> Epoch:
     """The numbers of an epoch of one seed, whose batches were predicted before their own updates."""
     predictions, given, clean = (
         batches.predictions,
@@ -143,7 +145,7 @@ def measure(parts: Parts, state: TrainState, inputs: Inputs, pictures: Pictures,
     )
 
 
-def predict_in_chunks(parts: Parts, state: TrainState, inputs: Inputs, images: Array) -> Int[Array, "m"]:
+def predict_in_chunks(parts: StepParts, state: TrainState, inputs: Inputs, images: Array) -> Int[Array, "m"]:
     """The predicted classes of all images, a chunk after the other."""
     chunk = min(steps.EVALUATION_CHUNK, len(images))
     missing = -len(images) % chunk

@@ -92,7 +92,7 @@ def clip_by_probability(
     rule = _per_example.Rule(
         init=lambda: _loss.initial_state(queue_size, bound_at, slopes()),
         statistic=_log_probabilities,
-        observe=_loss.surprise,
+        observe=_loss.negative_log_likelihood,
         refit=lambda state: _loss.refit(state, slopes(), mode),
         weights=lambda state, log_p: _of_probability.clip_weights(base, log_p, state.tau),
     )

@@ -92,7 +92,7 @@ def ogc_loss(
         log_p = _label.label_log_probability(jax.lax.stop_gradient(logits), labels, where=where)
         return _state.advance(
             state,
-            *surprise(log_p, where),
+            *negative_log_likelihood(log_p, where),
             lambda state: refit(state, slopes(), mode),
             bound=bound_at,
             update_every=update_every,
@@ -160,7 +160,7 @@ def refit(state: OGCState, slopes: Slopes, mode: Mode) -> OGCState:
     return state._replace(mixture=mixture, probability_threshold=threshold, tau=tau)
 
 
-def surprise(
+def negative_log_likelihood(
     log_p: Float[Array, "..."], where: ArrayLike | None
 ) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
     """H = -log p within its limits, and which entries have one."""

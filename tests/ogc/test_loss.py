@@ -62,7 +62,7 @@ def batch(seed, *shape, classes=5):
     return logits.astype(np.float32), labels.astype(np.int32)
 
 
-def surprise(logits, labels):
+def negative_log_likelihood(logits, labels):
     """H = -log p in float64."""
     logits = np.asarray(logits, np.float64)
     log_total = np.log(np.sum(np.exp(logits - logits.max(-1, keepdims=True)), -1)) + logits.max(-1)
@@ -236,7 +236,7 @@ def test_queue_holds_the_latest_examples_in_order(sizes):
     for step, size in enumerate(sizes):
         logits, labels = batch(step, size)
         state = advance(robust, state, logits, labels)
-        seen.extend(surprise(logits, labels))
+        seen.extend(negative_log_likelihood(logits, labels))
     assert state.filled == min(len(seen), 24)
     kept = seen[-24:]
     np.testing.assert_array_equal(state.valid, np.arange(24) >= 24 - len(kept))
@@ -256,7 +256,7 @@ def test_a_batch_larger_than_the_queue_is_thinned_out():
     robust = small()
     logits, labels = batch(0, 100)
     state = advance(robust, trained(robust, 1), logits, labels)
-    everything = surprise(logits, labels)
+    everything = negative_log_likelihood(logits, labels)
     positions = np.array([int(np.argmin(np.abs(everything - h))) for h in np.asarray(state.queue)])
     assert len(set(positions)) == 24
     assert state.probability_threshold > 1e-3
@@ -389,7 +389,7 @@ def test_half_precision_logits():
     half = jnp.asarray(logits, jnp.bfloat16)
     state = advance(robust, trained(robust, 1), half, labels)
     assert state.queue.dtype == jnp.float32
-    np.testing.assert_allclose(state.queue, surprise(half, labels), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state.queue, negative_log_likelihood(half, labels), rtol=1e-5, atol=1e-6)
 
 
 # Hyper-parameters.

@@ -81,7 +81,7 @@ def _step(parts, state, inputs, images, given):
 
 def _problem(
     *, model: Any = "mlp", batch_size: int = 128, classes: int = 10, width: int = 256
-) -> tuple[config.Experiment, steps.Parts, steps.Inputs, np.ndarray, np.ndarray]:
+) -> tuple[config.Experiment, steps.StepParts, steps.Inputs, np.ndarray, np.ndarray]:
     experiment = config.Experiment(
         model=config.Model(model=model, width=width), optimization=config.Optimization(batch_size=batch_size)
     )

@@ -15,14 +15,14 @@ import noisy_optax as nox
 from experiments.config import Experiment
 from experiments.pages import plots
 from experiments.studies.claims import on_digits
-from experiments.studies.claims.finding import Finding, exceeds
+from experiments.studies.claims.check import Check, exceeds
 from experiments.training import metrics
 from experiments.training.metrics import percent
 from noisy_optax import RobustLoss, losses
 
 PAPER = "Li, Xia, Zhu, Liu, Zhang, Liu, Dynamics-Aware Loss for Learning with Label Noise, arXiv 2303.11562"
 
-# Comparisons are paired by seed and decided by their 95 % intervals, see `finding.exceeds`. Besides:
+# Comparisons are paired by seed and decided by their 95 % intervals, see `check.exceeds`. Besides:
 # as fast means at most two epochs later, of a hundred; no drop at most two points, nine of 450 test images.
 AS_FAST, NO_DROP = 2.0, 2.0
 # Early is when a run first reaches this share of the best final accuracy that its seed saw under any loss.
@@ -97,19 +97,19 @@ def epochs_until(curve: NDArray, level: NDArray) -> NDArray:
     return 1.0 + np.argmax(reached, axis=0)
 
 
-def findings(measured: dict[str, Any]) -> list[Finding]:
+def checks(measured: dict[str, Any]) -> list[Check]:
     """Early, late, both, and what the entropy adds, at each rate."""
     return [one for rate, runs in measured["runs"].items() for one in _at(f"{float(rate):.0%}: ", runs)]
 
 
-def _at(at: str, runs: dict[str, dict[str, Any]]) -> list[Finding]:
+def _at(at: str, runs: dict[str, dict[str, Any]]) -> list[Check]:
     def values(name, key):
         return np.asarray(runs[name][key]["per_seed"]) * (1 if key == "epochs" else 100)
 
     later = float(np.mean(values(DAL, "epochs") - values(SMALL, "epochs")))
     drop = float(np.mean(values(DAL, "drop")))
     return [
-        Finding(
+        Check(
             f"{at}early DAL is as fast as {SMALL} (at most {AS_FAST:g} epochs later)",
             f"{later:+.1f} epochs",
             later <= AS_FAST,
@@ -123,7 +123,7 @@ def _at(at: str, runs: dict[str, dict[str, Any]]) -> list[Finding]:
             )
             for name in (MIDDLE, LARGE)
         ),
-        Finding(
+        Check(
             f"{at}late DAL does not drop (at most {NO_DROP:g} points)", f"{drop:.2f} points", drop <= NO_DROP
         ),
         exceeds(f"{at}late {SMALL} drops more than DAL", values(SMALL, "drop"), values(DAL, "drop")),

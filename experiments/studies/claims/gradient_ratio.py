@@ -20,7 +20,7 @@ import noisy_optax as nox
 from experiments.data import stream
 from experiments.pages import plots
 from experiments.studies.claims import on_digits
-from experiments.studies.claims.finding import Finding, exceeds
+from experiments.studies.claims.check import Check, exceeds
 from experiments.training import metrics, steps
 from experiments.training.setup import Setup
 from experiments.training.steps import TrainState
@@ -136,13 +136,13 @@ def gradient_norms(training: Setup) -> Callable[[TrainState], Array]:
     return lambda state: over(state, given)
 
 
-def findings(measured: dict[str, Any]) -> list[Finding]:
+def checks(measured: dict[str, Any]) -> list[Check]:
     """What dominates without clipping, and whose ratio keeps to the bound."""
     runs = measured["runs"]
 
     def dominates(key, what):
         share = runs[UNCLIPPED][key]["mean"]
-        return Finding(
+        return Check(
             f"without clipping wrong labels have the larger sum of {what} in most epochs",
             f"in {share:.0%}",
             share > MOST,
@@ -157,8 +157,8 @@ def findings(measured: dict[str, Any]) -> list[Finding]:
     return [
         dominates("dominates", "slopes"),
         dominates("gradients_dominate", "gradients"),
-        Finding(f"OGC's ratio keeps below its bound (to a tenth, in {ALL_BUT_FEW:.0%} of the epochs)", *ogc),
-        Finding("clipped at 10, a fixed threshold, it does not", fixed[0], not fixed[1]),
+        Check(f"OGC's ratio keeps below its bound (to a tenth, in {ALL_BUT_FEW:.0%} of the epochs)", *ogc),
+        Check("clipped at 10, a fixed threshold, it does not", fixed[0], not fixed[1]),
         exceeds("the gradients' ratio is larger without clipping than with OGC", unclipped, with_ogc, ""),
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.studies.claims import on_digits
-from experiments.studies.claims.finding import Finding, exceeds
+from experiments.studies.claims.check import Check, exceeds
 from experiments.training import metrics, steps
 from experiments.training.measurement import group_measurement
 from experiments.training.metrics import percent
@@ -20,7 +20,7 @@ PAPER = (
     "Down-weighting, AISTATS 2026, arXiv 2411.17132"
 )
 
-# Comparisons are paired by seed and decided by their 95 % intervals, see `finding.exceeds`. Each seed counts
+# Comparisons are paired by seed and decided by their 95 % intervals, see `check.exceeds`. Each seed counts
 # with its median over epochs: it is a ratio, whose denominator may be near 0.
 NOISE_RATE, SEEDS, EPOCHS = 0.4, 5, 100
 
@@ -40,7 +40,7 @@ def measure(epochs: int = EPOCHS, seeds: int = SEEDS) -> dict[str, Any]:
     }
 
 
-def findings(measured: dict[str, Any]) -> list[Finding]:
+def checks(measured: dict[str, Any]) -> list[Check]:
     """Group B against both others."""
     ratios = {name: np.asarray(measured["groups"][f"fitting_ratio_{name}"]["per_seed"]) for name in "abc"}
     return [

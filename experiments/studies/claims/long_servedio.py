@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 import noisy_optax as nox
 from experiments.runs import run_folder
 from experiments.studies.claims import linear
-from experiments.studies.claims.finding import Finding
+from experiments.studies.claims.check import Check
 from experiments.training import metrics
 from experiments.training.metrics import percent
 from noisy_optax import losses
@@ -81,7 +81,7 @@ def measure() -> dict[str, Any]:
     }
 
 
-def findings(measured: dict[str, Any]) -> list[Finding]:
+def checks(measured: dict[str, Any]) -> list[Check]:
     """What the paper says, and whether the accuracies are those that were published."""
     mean = {
         rate: {name: own["mean"] for name, own in by_name.items()}
@@ -100,17 +100,17 @@ def findings(measured: dict[str, Any]) -> list[Finding]:
     return [*found, _level(measured)]
 
 
-def _all_above(what: str, accuracies: dict[str, float], least: float) -> Finding:
+def _all_above(what: str, accuracies: dict[str, float], least: float) -> Check:
     lowest = min(accuracies.values())
-    return Finding(f"{what} succeeds (above {least:.0%})", f"lowest {lowest:.1%}", lowest > least)
+    return Check(f"{what} succeeds (above {least:.0%})", f"lowest {lowest:.1%}", lowest > least)
 
 
-def _all_below(what: str, accuracies: dict[str, float]) -> Finding:
+def _all_below(what: str, accuracies: dict[str, float]) -> Check:
     listed = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in accuracies.items())
-    return Finding(f"{what} fails (below {FAILS:.0%})", listed, max(accuracies.values()) < FAILS)
+    return Check(f"{what} fails (below {FAILS:.0%})", listed, max(accuracies.values()) < FAILS)
 
 
-def _level(measured: dict[str, Any]) -> Finding:
+def _level(measured: dict[str, Any]) -> Check:
     differing, count = [], 0
     for rate, ours in measured["accuracies"].items():
         for name, own in ours.items():
@@ -122,7 +122,7 @@ def _level(measured: dict[str, Any]) -> Finding:
             difference = own["mean"] - published["mean"]
             if abs(difference) > max(STANDARD_ERRORS * error, LEAST_DIFFERENCE):
                 differing.append(f"{name} at {float(rate):.0%} by {100 * difference:+.1f} points")
-    return Finding(
+    return Check(
         f"the accuracies are those published (to {STANDARD_ERRORS} standard errors or half a point)",
         f"{count - len(differing)} of {count}" + "".join(f"; {one}" for one in differing),
         not differing,

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments.pages import plots
-from experiments.studies.claims.finding import Finding
+from experiments.studies.claims.check import Check
 from experiments.training import metrics
 from experiments.training.metrics import percent
 from noisy_optax import losses, noise
@@ -84,7 +84,7 @@ def compared(num_classes: int) -> dict[str, Loss]:
     }
 
 
-def findings(measured: dict[str, Any]) -> list[Finding]:
+def checks(measured: dict[str, Any]) -> list[Check]:
     """Where each loss fails and learns."""
     accuracies = {
         int(n): {name: 100 * own["mean"] for name, own in of_count.items()}
@@ -95,17 +95,17 @@ def findings(measured: dict[str, Any]) -> list[Finding]:
     least = min(own[WITH_BIAS] - own[BASELINE] for own in accuracies.values())
     lost = max(accuracies[n][WITHOUT_BIAS] - accuracies[n][WITH_BIAS] for n in FEW)
     return [
-        Finding(
+        Check(
             f"with {most} classes mean absolute error has less than {FAILS:.0%} of cross-entropy's accuracy",
             f"{without:.2f} to {baseline:.2f}",
             without < FAILS * baseline,
         ),
-        Finding(
+        Check(
             "with the bias it has at least cross-entropy's for every number of classes",
             f"{least:+.2f} points at the least",
             least >= 0,
         ),
-        Finding(
+        Check(
             f"with few classes the bias costs at most {AS_GOOD:g} points",
             f"{lost:.2f} points",
             lost <= AS_GOOD,

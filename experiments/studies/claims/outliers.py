@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from experiments.runs import run_folder
 from experiments.studies.claims import linear
-from experiments.studies.claims.finding import Finding
+from experiments.studies.claims.check import Check
 
 PAPER = "Menon, Rawat, Reddi, Kumar, Can Gradient Clipping Mitigate Label Noise?, ICLR 2020"
 
@@ -45,7 +45,7 @@ def measure() -> dict[str, Any]:
     }
 
 
-def findings(measured: dict[str, Any]) -> list[Finding]:
+def checks(measured: dict[str, Any]) -> list[Check]:
     """Where the minima went, and whether they are those that were published."""
     kept = {
         name: [run["theta"]["all"][name] / run["theta"]["inliers"][name] for run in measured["runs"]]
@@ -56,7 +56,7 @@ def findings(measured: dict[str, Any]) -> list[Finding]:
         return ", ".join(f"{share:.0%}" for share in kept[name])
 
     follow = [
-        Finding(
+        Check(
             f"with outliers the minimum of the {name} loss keeps less than {FOLLOWS:.0%} of its theta",
             listed(name),
             max(kept[name]) < FOLLOWS,
@@ -64,7 +64,7 @@ def findings(measured: dict[str, Any]) -> list[Finding]:
         for name in ("logistic", "huberised")
     ]
     name = "partially_huberised"
-    stays = Finding(
+    stays = Check(
         f"that of the partially Huberised loss keeps more than {STAYS:.0%}",
         listed(name),
         min(kept[name]) > STAYS,
@@ -75,7 +75,7 @@ def findings(measured: dict[str, Any]) -> list[Finding]:
         for part in ("inliers", "all")
         for name in kept
     )
-    same = Finding(
+    same = Check(
         f"the least mean losses are those published, on the same points (to {SAME_LOSS:g})",
         f"they differ by {error:.1e} at most",
         error < SAME_LOSS,

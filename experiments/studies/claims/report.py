@@ -22,7 +22,7 @@ from experiments.studies.claims import (
     outliers,
     saner_ablation,
 )
-from experiments.studies.claims.finding import Finding, verdict
+from experiments.studies.claims.check import Check, verdict
 from experiments.studies.template import markdown
 from experiments.terminal import UserError
 
@@ -60,7 +60,7 @@ def run(names: Iterable[str], output: Path, console: Console) -> None:
         if hasattr(claim, "picture"):
             claim.picture(measured, output / f"{name}.png")
         console.print(table(claim, measured))
-        console.print(details(claim.findings(measured)))
+        console.print(details(claim.checks(measured)))
         lines.append(line(name, claim, measured))
         console.print(f"{lines[-1]}\nresults {output / f'{name}.json'}, {seconds:.0f} s\n", soft_wrap=True)
     if len(lines) > 1:
@@ -74,11 +74,11 @@ def headline(claim: ModuleType) -> str:
 
 def line(name: str, claim: ModuleType, measured: dict[str, Any]) -> str:
     """Claim, verdict, and the numbers of the parts that did not hold, or else of the first."""
-    findings = claim.findings(measured)
-    failed = [finding for finding in findings if not finding.held]
-    numbers = "; ".join(f"{finding.statement}: {finding.measured}" for finding in failed or findings[:1])
-    of = f"{len(findings) - len(failed)} of {len(findings)}"
-    return f"{name}: {verdict(findings)} ({of}). {headline(claim)} {'Not so' if failed else 'So'}: {numbers}"
+    checks = claim.checks(measured)
+    failed = [check for check in checks if not check.held]
+    numbers = "; ".join(f"{check.statement}: {check.measured}" for check in failed or checks[:1])
+    of = f"{len(checks) - len(failed)} of {len(checks)}"
+    return f"{name}: {verdict(checks)} ({of}). {headline(claim)} {'Not so' if failed else 'So'}: {numbers}"
 
 
 def table(claim: ModuleType, measured: dict[str, Any]) -> Table:
@@ -93,13 +93,13 @@ def table(claim: ModuleType, measured: dict[str, Any]) -> Table:
     return printed
 
 
-def details(findings: Iterable[Finding]) -> Table:
+def details(checks: Iterable[Check]) -> Table:
     """The parts of a claim, for the terminal."""
     printed = Table(box=box.SIMPLE)
     for heading in ("part of the claim", "measured", "held"):
         printed.add_column(heading)
-    for finding in findings:
-        printed.add_row(finding.statement, finding.measured, "yes" if finding.held else "no")
+    for check in checks:
+        printed.add_row(check.statement, check.measured, "yes" if check.held else "no")
     return printed
 
 
@@ -121,17 +121,15 @@ def page() -> str:
 def _in_short(claim: ModuleType, measured: dict[str, Any] | None) -> str:
     if measured is None:
         return "not measured yet"
-    findings = claim.findings(measured)
-    return f"{verdict(findings)} ({sum(finding.held for finding in findings)} of {len(findings)})"
+    checks = claim.checks(measured)
+    return f"{verdict(checks)} ({sum(check.held for check in checks)} of {len(checks)})"
 
 
 def section(name: str, claim: ModuleType, measured: dict[str, Any]) -> str:
     """A claim on the page."""
-    findings = claim.findings(measured)
+    checks = claim.checks(measured)
     parts = [["part of the claim", "measured", "held"], ["---"] * 3]
-    parts += [
-        [finding.statement, finding.measured, "yes" if finding.held else "**no**"] for finding in findings
-    ]
+    parts += [[check.statement, check.measured, "yes" if check.held else "**no**"] for check in checks]
     heading, *rows = claim.rows(measured)
     rule = ["---", *["---:"] * (len(heading) - 1)]
     picture = f"![{headline(claim)}]({name}.png)\n\n" if hasattr(claim, "picture") else ""
@@ -140,7 +138,7 @@ def section(name: str, claim: ModuleType, measured: dict[str, Any]) -> str:
         name=name,
         description=inspect.getdoc(claim),
         paper=claim.PAPER,
-        verdict=verdict(findings).capitalize(),
+        verdict=verdict(checks).capitalize(),
         parts=markdown(parts),
         measured=measured,
         rows=markdown([heading, rule, *rows]),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.studies.claims import on_digits
-from experiments.studies.claims.finding import Finding, exceeds
+from experiments.studies.claims.check import Check, exceeds
 from experiments.training import metrics
 from experiments.training.metrics import percent
 
@@ -19,7 +19,7 @@ PAPER = (
     "Down-weighting, AISTATS 2026, arXiv 2411.17132"
 )
 
-# Each comparison is paired by seed and decided by its 95 % interval, see `finding.exceeds`.
+# Each comparison is paired by seed and decided by its 95 % interval, see `check.exceeds`.
 NOISE_RATE, SEEDS, EPOCHS = 0.4, 5, 100
 SCALES, DEFAULT_SCALE = (0.75, 0.5, 0.25), 0.5
 # The first epoch is the end of a warm-up of one.
@@ -62,7 +62,7 @@ def methods() -> dict[str, str]:
     }
 
 
-def findings(measured: dict[str, Any]) -> list[Finding]:
+def checks(measured: dict[str, Any]) -> list[Check]:
     """Which settings beat SAM."""
 
     def points(name, key="test_accuracy"):

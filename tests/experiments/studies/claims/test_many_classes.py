@@ -50,7 +50,7 @@ def test_each_part_of_the_claim_can_fail():
     def held(*accuracies):
         own = {name: {"mean": accuracy} for name, accuracy in zip(names, accuracies, strict=True)}
         measured = {"accuracies": {"3": own, "10": own, "300": own}}
-        return [finding.held for finding in many_classes.findings(measured)]
+        return [check.held for check in many_classes.checks(measured)]
 
     assert held(0.5, 0.2, 0.6) == [True, True, True]
     assert held(0.5, 0.3, 0.6) == [False, True, True]

@@ -7,14 +7,14 @@ from rich.console import Console
 
 from experiments.studies.__main__ import Claims, main
 from experiments.studies.claims import report
-from experiments.studies.claims.finding import Finding, exceeds, verdict
+from experiments.studies.claims.check import Check, exceeds, verdict
 
 
 def test_a_difference_counts_when_its_interval_is_above_zero():
     first = np.array([2.0, 3.0, 4.0])
     # Student's t for two degrees of freedom is 4.303: 1 ± 4.303 / sqrt(3) * 0.1
     found = exceeds("more", first, first - np.array([0.9, 1.0, 1.1]))
-    assert found == Finding("more", "+1.00 ± 0.25 points", True)
+    assert found == Check("more", "+1.00 ± 0.25 points", True)
     assert not exceeds("more", first, first - np.array([-1.0, 1.0, 3.0])).held
     assert verdict([found, found]) == "held"
     assert verdict([found._replace(held=False)]) == "not held"
@@ -28,9 +28,9 @@ def test_the_command_offers_every_claim():
 def test_what_was_measured_is_shown_and_written(tmp_path, monkeypatch, capsys):
     claim = types.ModuleType("claim", "Two is more than one.")
     claim.measure = lambda: {"what": "numbers", "two": np.float32(2)}
-    claim.findings = lambda measured: [
-        Finding("two is more than one", f"{measured['two']:g}", measured["two"] > 1),
-        Finding("and than three", f"{measured['two']:g}", measured["two"] > 3),
+    claim.checks = lambda measured: [
+        Check("two is more than one", f"{measured['two']:g}", measured["two"] > 1),
+        Check("and than three", f"{measured['two']:g}", measured["two"] > 3),
     ]
     claim.rows = lambda measured: [["number"], [str(measured["two"])]]
     claim.PAPER = "A paper"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from experiments.training import metrics
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """One part of a claim.
 
     Attributes:
@@ -22,18 +22,18 @@ class Finding(NamedTuple):
     held: bool
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def verdict(checks: Sequence[Check]) -> str:
     """The verdict on the claim as a whole.
 
-    >>> verdict([Finding("more than 1", "2", True), Finding("less than 1", "2", False)])
+    >>> verdict([Check("more than 1", "2", True), Check("less than 1", "2", False)])
     'held in part'
     """
-    if all(finding.held for finding in findings):
+    if all(check.held for check in checks):
         return "held"
-    return "held in part" if any(finding.held for finding in findings) else "not held"
+    return "held in part" if any(check.held for check in checks) else "not held"
 
 
-def exceeds(statement: str, first: NDArray, second: NDArray, unit: str = "points") -> Finding:
+def exceeds(statement: str, first: NDArray, second: NDArray, unit: str = "points") -> Check:
     """Whether `first` is above `second`, seed by seed: the 95 % interval of the difference is above 0."""
     difference, half = metrics.paired_difference(first, second)
-    return Finding(statement, f"{difference:+.2f} ± {half:.2f} {unit}".rstrip(), difference - half > 0)
+    return Check(statement, f"{difference:+.2f} ± {half:.2f} {unit}".rstrip(), difference - half > 0)
