@@ -3,7 +3,7 @@ import re
 import jax
 import pytest
 
-from experiments.studies import audit_benchmark, results_pages
+from experiments.studies import audit_benchmark, first_figure, results_pages
 from experiments.studies.bench import page
 from experiments.studies.claims import report
 
@@ -20,6 +20,8 @@ def test_the_python_examples_run():
 
 def test_the_tables_are_those_of_the_committed_results():
     assert results_pages.readme(README) == README
+    for page_with_figure in (README, results_pages.INDEX.read_text()):
+        assert first_figure.claim(first_figure.read_curves(first_figure.CURVES)) in page_with_figure
     assert results_pages.results_page() == (results_pages.RESULTS / "README.md").read_text()
     assert results_pages.cifar10n_page() == (results_pages.CIFAR10N / "README.md").read_text()
     assert audit_benchmark.page() == (audit_benchmark.RESULTS / "README.md").read_text()

@@ -10,7 +10,7 @@ from rich.console import Console
 from experiments.__main__ import parse
 from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import audit_benchmark, digits, regression, results_pages
+from experiments.studies import audit_benchmark, digits, first_figure, regression, results_pages
 from experiments.studies.claims import report as claims_report
 from experiments.terminal import Progress, UserError
 
@@ -50,6 +50,7 @@ def measurements() -> Iterator[Measurement]:
     for noise in digits.OTHER_NOISES:
         yield _compared(f"others-{noise}", noise, digits.OTHER_METHODS)
     yield _compared(f"sharpness-{forty}-30-seeds", forty, digits.SHARPNESS, *many, *no_clip)
+    yield _compared("curves", forty, tuple(first_figure.METHODS))
     yield _matrix("matrix", digits.METHODS)
     for decay in digits.ELR_DECAYS:
         yield _matrix(f"elr-{decay}", ("elr",), "--weight-decay", decay)
@@ -90,6 +91,8 @@ def measure(work: Path, only: tuple[str, ...], console: Console) -> None:
         copies[work / "audit.json"] = audit_benchmark.RESULTS / "digits.json"
     for source, target in copies.items():
         shutil.copyfile(source, target)
+    if "curves" in chosen:
+        first_figure.write_curves(work / "curves" / "results.csv", first_figure.CURVES)
     results_pages.write()
 
 
@@ -97,10 +100,10 @@ def _measure_on_digits(measurement: Measurement, work: Path, console: Console) -
     folder = work / measurement.name
     command = parse(["compare", *measurement.flags, "--run-dir", str(folder)])
     compare.run(command, console)  # type: ignore[arg-type]  # what `compare` parses to
+    if measurement.name == "curves":
+        return {}
     summary = folder / ("matrix.json" if "--noises" in measurement.flags else "summary.json")
     copies = {summary: results_pages.RESULTS / f"{measurement.name}.json"}
     if measurement.name == "matrix":
         copies[folder / "matrix.png"] = DOCS / "matrix.png"
-    if measurement.name == "symmetric-0.4":
-        copies[folder / "comparison.png"] = DOCS / "digits-symmetric-0.4.png"
     return copies

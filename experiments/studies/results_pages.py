@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import audit_benchmark, digits, template
+from experiments.studies import audit_benchmark, digits, first_figure, template
 from experiments.studies.bench import page as bench_page
 from experiments.studies.claims import report
 from experiments.studies.template import markdown
@@ -20,6 +20,7 @@ from experiments.training.metrics import percent
 RESULTS = Path(__file__).parent.parent / "results" / "digits"
 CIFAR10N = RESULTS.parent / "cifar10n"
 README = Path(__file__).parents[2] / "README.md"
+INDEX = README.parent / "docs" / "index.md"
 
 # Column heading -> result file. `make results` measures them.
 CELLS = {
@@ -68,7 +69,8 @@ _PUBLISHED_CELLS = {
 def write() -> list[Path]:
     """Rewrites the tables from the result files; returns the files that hold them."""
     makers: dict[Path, Callable[[], str]] = {
-        README: lambda: readme(README.read_text()),
+        README: lambda: first_figure.with_claim(readme(README.read_text())),
+        INDEX: lambda: first_figure.with_claim(INDEX.read_text()),
         RESULTS / "README.md": results_page,
         CIFAR10N / "README.md": cifar10n_page,
         audit_benchmark.RESULTS / "README.md": audit_benchmark.page,
@@ -78,7 +80,8 @@ def write() -> list[Path]:
     pages = {path: _made(path, make) for path, make in makers.items()}
     for path, text in pages.items():
         run_folder.write_text(path, text)
-    return list(pages)
+    first_figure.draw(first_figure.read_curves(first_figure.CURVES), first_figure.PICTURE)
+    return [*pages, first_figure.PICTURE]
 
 
 def _made(path: Path, make: Callable[[], str]) -> str:
