@@ -177,6 +177,8 @@ def check_examples_independent(losses: Losses, params: Any, *batch: Any) -> None
 
 def _as_varying_as(batch: Any, params: Any) -> Any:
     """`params`, under `shard_map` as each device's own: gradients of shared ones are summed over devices."""
+    # `jax.lax.pcast` does the same for given axes; the name under which an array tells its axes differs
+    # between the JAX versions that we support.
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return params
     leaves = [leaf for leaf in jax.tree.leaves(batch) if leaf.size]

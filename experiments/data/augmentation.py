@@ -4,12 +4,14 @@ Padding is 0 before any normalisation, which is black; bytes stay bytes.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from experiments.terminal import UserError, check_range
@@ -100,28 +102,12 @@ def rotate(images: Images, radians: Float[Array, "batch"]) -> Images:
         cos, sin = jnp.cos(angle), jnp.sin(angle)
         was_y = cos * y[:, None] + sin * x[None, :] + (height - 1) / 2
         was_x = cos * x[None, :] - sin * y[:, None] + (width - 1) / 2
-        return _interpolate(image.astype(jnp.float32), was_y, was_x)
+        interpolate = functools.partial(
+            map_coordinates, coordinates=(was_y, was_x), order=1, mode="constant", cval=0.0
+        )
+        return jax.vmap(interpolate, in_axes=-1, out_axes=-1)(image.astype(jnp.float32))
 
     turned = jax.vmap(turn)(images, radians)
     return (
         jnp.round(turned).astype(images.dtype) if images.dtype == jnp.uint8 else turned.astype(images.dtype)
     )
-
-
-def _interpolate(
-    image: Float[Array, "height width channels"],
-    y: Float[Array, "new_height new_width"],
-    x: Float[Array, "new_height new_width"],
-) -> Float[Array, "new_height new_width channels"]:
-    top, left = jnp.floor(y), jnp.floor(x)
-    down, right = (y - top)[..., None], (x - left)[..., None]
-
-    def pixels(row, column):
-        # Negative indices would count from the other end.
-        inside = (row >= 0) & (column >= 0)
-        index = row.astype(jnp.int32), column.astype(jnp.int32)
-        return jnp.where(inside[..., None], image.at[index].get(mode="fill", fill_value=0), 0.0)
-
-    upper = (1 - right) * pixels(top, left) + right * pixels(top, left + 1)
-    lower = (1 - right) * pixels(top + 1, left) + right * pixels(top + 1, left + 1)
-    return (1 - down) * upper + down * lower
