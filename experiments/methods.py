@@ -217,20 +217,6 @@ TRANSFORMATIONS: dict[str, Callable[..., nox.sharpness.SharpnessAware]] = {
     function.__name__: function for function in (sam, asam, friendly_sam, vasso, gsam, saner)
 }
 
-# What `compare` trains unless told otherwise.
-DEFAULT = (
-    "cross_entropy",
-    "mean_absolute_error",
-    "generalized_cross_entropy",
-    "phuber_cross_entropy",
-    "phuber_generalized_cross_entropy",
-    "symmetric_cross_entropy",
-    "dal",
-    "mae_logit_bias",
-    "ogc",
-    "cross_entropy+saner",
-)
-
 
 class Part(NamedTuple):
     """A loss or a transformation as the command line names it.

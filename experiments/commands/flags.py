@@ -1,4 +1,4 @@
-"""The flags of every command, and what they mean."""
+"""The flags of each command; those that `train` and `compare` share are in `config.Experiment`."""
 
 import dataclasses
 from pathlib import Path

@@ -25,7 +25,7 @@ class AuditBenchmark:
     run: Path | None = None
     """Folder of a run of `train` with known clean labels, to measure instead of digits."""
     folds: int = 5
-    """StepParts of the training set for what is measured out of sample."""
+    """Parts of the training set for what is measured out of sample."""
     work: Path = Path("runs/audit-benchmark")
     """Where digits are trained; resumes."""
     output: Path | None = None

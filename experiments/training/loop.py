@@ -14,7 +14,7 @@ from experiments.runs import long_table, run_folder
 from experiments.terminal import Progress, Stopped
 from experiments.training import devices, from_disk, metrics, steps
 from experiments.training.checkpoints import Checkpoints, abstract
-from experiments.training.from_disk import WithinEpochs
+from experiments.training.checkpoints_within_epochs import WithinEpochs
 from experiments.training.measurement import compile_measurement, warn_if_diverged
 from experiments.training.setup import Run, Setup, set_up, start
 from experiments.training.training_data import Fold, seeds_of
@@ -35,21 +35,21 @@ def train(
         summary = run_folder.read_summary(run_dir / "summary.json")
         progress.say(f"{run_dir}: already finished")
         return summary
-    checkpoints, within = Checkpoints(run_dir / "checkpoints"), checkpoints_within_epochs(run_dir, setup)
-    epoch, run = resume(setup, run_dir, checkpoints, within, progress)
+    checkpoints, within_epochs = Checkpoints(run_dir / "checkpoints"), open_within_epochs(run_dir, setup)
+    epoch, run = resume(setup, run_dir, checkpoints, within_epochs, progress)
     history = run_folder.read_metrics(run_dir, epoch)
-    run_epoch, evaluate = compile_epoch(setup, within)
+    train_epoch, evaluate = epoch_runner(setup, within_epochs)
     measure = compile_measurement(setup, evaluate)
     started, diverged, last = time.perf_counter(), False, experiment.optimization.epochs
     with progress.epochs(method, epoch, last) as report_epoch:
         while epoch < last:
-            state, batches = run_epoch(epoch, run)
+            state, batches = train_epoch(epoch, run)
             epoch += 1
             run, measured = measure(epoch, run, state, batches)
             run_folder.append_metrics(run_dir, measured)
             history.append(measured)
             stopping = epoch < last and is_time_over(placement, started)
-            if stopping or epoch == last or epoch % experiment.checkpoint_every == 0:
+            if stopping or is_checkpoint_due(epoch, experiment):
                 checkpoints.save(epoch, run)
             report_epoch(measured)
             diverged = diverged or warn_if_diverged(method, measured, seeds_of(experiment))
@@ -57,12 +57,12 @@ def train(
                 checkpoints.close()
                 raise Stopped(f"{run_dir}: stopped after epoch {epoch}; the same command goes on from there")
     checkpoints.close()
-    if within is not None:
-        within.remove()
+    if within_epochs is not None:
+        within_epochs.remove()
     return finish(setup, run_dir, run, history, time.perf_counter() - started)
 
 
-def checkpoints_within_epochs(run_dir: Path, setup: Setup) -> WithinEpochs | None:
+def open_within_epochs(run_dir: Path, setup: Setup) -> WithinEpochs | None:
     """The checkpoints between steps that the configuration asks for."""
     every, batch_size = setup.experiment.checkpoint_every_steps, setup.experiment.optimization.batch_size
     if every is None:
@@ -71,7 +71,11 @@ def checkpoints_within_epochs(run_dir: Path, setup: Setup) -> WithinEpochs | Non
 
 
 def resume(
-    setup: Setup, run_dir: Path, checkpoints: Checkpoints, within: WithinEpochs | None, progress: Progress
+    setup: Setup,
+    run_dir: Path,
+    checkpoints: Checkpoints,
+    within_epochs: WithinEpochs | None,
+    progress: Progress,
 ) -> tuple[int, Run]:
     """The number of finished epochs and the run after them: at the newest checkpoint, or before step 1."""
     sharding = devices.replicated(setup.parts.mesh)
@@ -80,30 +84,35 @@ def resume(
         epoch, run = restored
         checkpoints.set_aside_after(epoch)
         progress.say(f"{run_dir}: resuming after epoch {epoch}")
-    if within is not None:
-        epoch, step, run = within.restore(epoch, run, sharding)
+    if within_epochs is not None:
+        epoch, step, run = within_epochs.restore(epoch, run, sharding)
         if step:
             progress.say(f"{run_dir}: resuming after step {step} of epoch {epoch + 1}")
     return epoch, run
 
 
-def compile_epoch(setup: Setup, within: WithinEpochs | None) -> tuple[Callable, Callable]:
-    """`run_epoch(epoch, run) -> (state, batches)`, and the evaluation that goes with it."""
+def epoch_runner(setup: Setup, within_epochs: WithinEpochs | None) -> tuple[Callable, Callable]:
+    """`train_epoch(epoch, run) -> (state, batches)`, and the evaluation that goes with it."""
     parts, split = setup.parts, setup.split
     images = devices.images_everywhere(parts.mesh, split.train_images)
     given = devices.everywhere(parts.mesh, split.train_given)
     compile_loops = from_disk.compile_loops if setup.experiment.data.stream else steps.compile_loops
     run_compiled, evaluate = compile_loops(parts, setup.experiment)
 
-    def run_epoch(epoch, run):
+    def train_epoch(epoch, run):
         keys = (
             jax.vmap(jax.random.fold_in, (0, None))(setup.keys[purpose], epoch)
             for purpose in ("order", "augment")
         )
-        resumption = within.arguments(epoch, run) if within is not None else {}
+        resumption = within_epochs.arguments(epoch, run) if within_epochs is not None else {}
         return run_compiled(run.state, setup.inputs, images, given, *keys, **resumption)
 
-    return run_epoch, evaluate
+    return train_epoch, evaluate
+
+
+def is_checkpoint_due(epoch: int, experiment: Experiment) -> bool:
+    """Whether the run is saved after this epoch: every few epochs, and after the last one."""
+    return epoch == experiment.optimization.epochs or epoch % experiment.checkpoint_every == 0
 
 
 def is_time_over(placement: Placement, started: float) -> bool:

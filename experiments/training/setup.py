@@ -143,7 +143,7 @@ def draw_state(parts: StepParts, keys: PRNGKeyArray) -> TrainState:
 
     def draw(key):
         params, statistics = parts.network.init(key)
-        return TrainState(params, statistics, steps.training_step(parts).init(params))
+        return TrainState(params, statistics, steps.library_step(parts).init(params))
 
     return jax.vmap(draw, out_axes=steps.seed_axes(parts))(keys)
 

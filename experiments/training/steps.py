@@ -250,7 +250,7 @@ def training_batch(
     return prepare(inputs, images if parts.augment is None else parts.augment(key, images)), labels
 
 
-def training_step(parts: StepParts) -> nox.training.TrainingStep:
+def library_step(parts: StepParts) -> nox.training.TrainingStep:
     """The library's step: its inputs are images and statistics, its aux are statistics and logits."""
 
     def forward(params, inputs):
@@ -272,7 +272,7 @@ def train_step(
 ) -> tuple[TrainState, tuple[Float[Array, ""], Int[Array, "batch"], Float[Array, "batch"]]]:
     """One update from one batch, and the first fields of `Batches`; clean labels have no way in."""
     inputs = images, state.statistics
-    update = training_step(parts).update
+    update = library_step(parts).update
     params, training, info = update(state.params, state.training, inputs, given, indices=indices)
     statistics, logits = info.aux
     if parts.perturbed_statistics and info.perturbed_aux is not None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.studies.bench import timing
-from experiments.studies.bench.training import BATCH_SIZE, Training
+from experiments.studies.bench.timed_step import BATCH_SIZE, Training
 
 EXAMPLES, STEPS = 50_000, 10
 # The digits' network, and the small CNN.

@@ -15,7 +15,7 @@ import noisy_optax as nox
 from experiments import config
 from experiments.models.build import build
 from experiments.studies.bench import timing
-from experiments.studies.bench.training import BATCH_SIZE, CLASSES, IMAGE_SHAPE, Training
+from experiments.studies.bench.timed_step import BATCH_SIZE, CLASSES, IMAGE_SHAPE, Training
 from noisy_optax import losses
 from noisy_optax.ogc import _loss, _threshold
 

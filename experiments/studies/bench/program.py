@@ -11,7 +11,7 @@ import jax
 from rich.console import Console
 
 from experiments import config
-from experiments.studies.bench.training import BATCH_SIZE, IMAGE_SHAPE, Training
+from experiments.studies.bench.timed_step import BATCH_SIZE, IMAGE_SHAPE, Training
 from experiments.terminal import Progress
 from experiments.training import loop
 

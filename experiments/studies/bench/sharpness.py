@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.studies.bench import timing
-from experiments.studies.bench.training import BATCH_SIZE, IMAGE_SHAPE, Training
+from experiments.studies.bench.timed_step import BATCH_SIZE, IMAGE_SHAPE, Training
 
 STEPS = 10
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from experiments.config import Experiment
 from experiments.presets import speedrun_cifar10
+from experiments.studies import whole_run
 from experiments.studies.gpu.one_of import one_of
 from experiments.studies.gpu.pictures import CLASSES
-from experiments.training import setup, training_data, whole_run
+from experiments.studies.whole_run import Pictures
+from experiments.training import setup, training_data
 from experiments.training.steps import Inputs, TrainState
-from experiments.training.whole_run import Pictures
 
 PRESET_EPOCHS = 10
 # The published setting of OGC: a bound on the gradient ratio of 3 at the largest learning rate of 0.1, and a

@@ -16,9 +16,9 @@ from experiments.studies.gpu import page, pictures, published, runs, session, sp
 from experiments.studies.gpu.pictures import Sheets
 from experiments.studies.gpu.programs import Programs
 from experiments.studies.gpu.session import Job, Session
+from experiments.studies.whole_run import Pictures
 from experiments.terminal import UserError
 from experiments.training import training_data
-from experiments.training.whole_run import Pictures
 
 # Long enough to memorise; the shorter one is taken if fewer than `WANTED_RUNS` of the longer would fit.
 LONG, SHORT, WANTED_RUNS = 60, 40, 8

@@ -14,8 +14,8 @@ from experiments.models.network import Network, as_functions
 from experiments.models.resnet import ResNet, basic_block
 from experiments.studies.bench import timing
 from experiments.studies.gpu.pictures import CLASSES, SIZE
+from experiments.studies.whole_run import needed_bytes
 from experiments.training import setup, steps, training_data
-from experiments.training.whole_run import needed_bytes
 
 # What is compared: without a second gradient, with the refits of OGC, with a second gradient.
 METHODS = ("cross_entropy", "ogc", "cross_entropy+saner")

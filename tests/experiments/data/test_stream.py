@@ -235,7 +235,7 @@ def test_a_streamed_epoch_is_the_epoch_in_memory_to_the_bit(tiny_npz):
     found = []
     for compile_epoch, dataset in (
         (lambda: steps.compile_stepwise_epoch(parts, 8, 1), loaded),
-        (lambda: from_disk.compile_epoch(parts, 8), opened),
+        (lambda: from_disk.compile_streamed_epoch(parts, 8), opened),
     ):
         images = dataset.train_images
         inputs = training_data.measure_inputs(images, standardize=True)
@@ -253,7 +253,7 @@ def test_a_run_killed_within_an_epoch_ends_in_the_same_bits(tmp_path, tiny_npz, 
 
     def killed_after(number):
         """The step of the whole run at which training stops; the batch of every step is noted."""
-        compiled = from_disk.compile_epoch
+        compiled = from_disk.compile_streamed_epoch
 
         def compile_epoch(parts, batch_size):
             run_epoch = compiled(parts, batch_size)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from experiments.config import Augmentation, Experiment, Model, Optimization
-from experiments.training import setup, steps, training_data, whole_run
-from experiments.training.whole_run import Pictures
+from experiments.studies import whole_run
+from experiments.studies.whole_run import Pictures
+from experiments.training import setup, steps, training_data
 
 EXAMPLES, TESTED, CLASSES = 48, 20, 3
 
