@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit slow fuzz mutations bench rehearse docs results format clean
+.PHONY: help install demo test lint types unit slow fuzz mutations bench rehearse docs results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -21,6 +21,8 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS) noisy_optax/__init__.py
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[experiments,dev]'
 	@touch $@
+
+install: $(VENV)/installed   ## the virtual environment, a minute; then: . .venv/bin/activate
 
 demo: $(VENV)/installed      ## train ten methods on real digits with 40 % wrong labels; a table and a picture
 	@rm -rf runs/demo

@@ -302,7 +302,11 @@ def _parse_part(spec: str, kind: dict[str, Callable[..., Any]]) -> Part:
             raise UserError(f"{spec}: {key} is given twice")
         if key not in known:
             has = ", ".join(known) or "none"
-            raise UserError(f"{spec}: {name} has no hyper-parameter {key!r}; it has {has}")
+            # The likeliest slip in a function of the user's.
+            star = (
+                "; put * before it in the signature" if key in inspect.signature(function).parameters else ""
+            )
+            raise UserError(f"{spec}: {name} has no hyper-parameter {key!r}; it has {has}{star}")
         changed[key] = _converted(spec, key, value, known[key])
     for key, value in known.items():
         if value is inspect.Parameter.empty and key not in changed:
@@ -318,6 +322,8 @@ def _by_name(name: str, kind: dict[str, Callable[..., Any]]) -> Callable[..., An
         raise UserError(
             f"{name} is not a {what}: expected LOSS or LOSS+TRANSFORMATION, e.g. cross_entropy+saner"
         )
+    if name.endswith(".py"):
+        raise UserError(f"{name}: expected FILE.py:FUNCTION, for example {name}:my_loss")
     nearest = ", ".join(difflib.get_close_matches(name, kind, cutoff=0))
     raise UserError(f"no {what} is called {name!r}; the nearest are {nearest}; `list methods` has all")
 
@@ -367,7 +373,12 @@ def _as_method(part: Part, setting: Setting) -> Method:
         loss = part.function if takes_mask else _masked(part.function)
         return Method(as_robust_loss(_with(loss, setting.num_classes, **part.changed)))
     made = _make(part, setting)
-    return made if isinstance(made, Method) else Method(as_robust_loss(made))
+    if not isinstance(made, Method | RobustLoss):
+        raise TypeError(
+            f"expected a function of logits and labels, or of the setting that returns a RobustLoss; "
+            f"got {type(made).__name__}"
+        )
+    return made if isinstance(made, Method) else Method(made)
 
 
 def _make(part: Part, setting: Setting) -> Any:
@@ -403,5 +414,8 @@ def _with(loss: Callable[..., Any], num_classes: int, **hyperparameters: float) 
     batch = jax.ShapeDtypeStruct((3, num_classes), jnp.float32), jax.ShapeDtypeStruct((3,), jnp.int32)
     found = jax.tree.map(lambda x: x.shape, jax.eval_shape(bound, *batch))
     if found != (3,):
-        raise ValueError(f"expected one loss for each of 3 examples, shape (3,), got {found}")
+        raise ValueError(
+            f"expected one loss for each example, shape (3,) in a trial with 3 of them, got {found}; do not "
+            f"average over the batch"
+        )
     return bound

@@ -132,7 +132,7 @@ def stateless(loss: Loss) -> RobustLoss:
     """Lifts a plain loss to a `RobustLoss` with an empty state.
 
     Args:
-      loss: `(logits, labels, *, axis, where) -> losses`.
+      loss: `(logits, labels, *, axis, where) -> losses`; it need not take `where` if you mask no examples.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> robust = nox.stateless(nox.losses.cross_entropy)
@@ -146,7 +146,8 @@ def stateless(loss: Loss) -> RobustLoss:
 
     def value_fn(state, logits, labels, *, where=None, indices=None):
         del state, indices
-        return loss(logits, labels, where=where)
+        # A plain function of your own need not take a mask as long as none is used.
+        return loss(logits, labels) if where is None else loss(logits, labels, where=where)
 
     return RobustLoss(StatelessState, update_fn, value_fn)
 

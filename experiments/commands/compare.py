@@ -45,6 +45,8 @@ def compare(
         histories[name] = run_folder.read_metrics(folder, summaries[name]["epochs"])
 
     result = collect(summaries)
+    if left_out := _earlier_methods(run_dir) - set(names):
+        progress.say(f"{run_dir} also has {', '.join(sorted(left_out))}, not among --methods this time")
     console.print(table(result))
     _write_long_table(run_dir, [(experiment, summaries, run_dir)])
     picture = run_dir / "comparison.png"
@@ -52,6 +54,11 @@ def compare(
     run_folder.write_json(run_dir / "summary.json", result)
     progress.say(f"results {run_dir / 'summary.json'}")
     progress.say(f"picture {picture}")
+    if result["metric"] == "train_accuracy":
+        progress.say(
+            "there are no test or validation data: the methods are ranked by how well they reproduce the "
+            "given labels, the wrong ones too; hold some out with --validation-fraction 0.1"
+        )
     return result
 
 
@@ -92,6 +99,12 @@ def matrix(
     progress.say(f"results {run_dir / 'matrix.json'}")
     progress.say(f"picture {run_dir / 'matrix.png'}")
     return measured
+
+
+def _earlier_methods(run_dir: Path) -> set[str]:
+    """The methods of the last comparison in this folder."""
+    path = run_dir / "summary.json"
+    return set(run_folder.read_json(path).get("methods", ())) if path.exists() else set()
 
 
 def _write_long_table(run_dir: Path, runs: list[tuple[Experiment, dict[str, dict[str, Any]], Path]]) -> None:
@@ -181,7 +194,9 @@ def table(result: dict[str, Any]) -> Table:
     # those with hyper-parameters take several rows.
     printed = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     printed.add_column("method", overflow="fold")
-    for heading in ("last-10 mean", "last epoch", "best epoch"):
+    # A short run has no ten last epochs, and its mean includes the first ones.
+    mean = "last-10 mean" if result["epochs"] >= 10 else f"mean of {result['epochs']}"
+    for heading in (mean, "last epoch", "best epoch"):
         printed.add_column(heading, justify="right", no_wrap=True)
     if result["metric"] == "test_accuracy":
         printed.caption = "best epoch is chosen on the test data: an oracle"

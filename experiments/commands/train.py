@@ -19,6 +19,7 @@ def run(command: Train, console: Console) -> None:
     run_dir = command.run_dir or config.default_run_dir(experiment, method)
     summary = train(method, experiment, run_dir, progress, placement)
     metric = summary["metric"].replace("_", " ")
-    progress.say(f"{metric}, mean of the last 10 epochs: {percent(summary['last_10_mean'])} %")
+    epochs = min(10, summary["epochs"])
+    progress.say(f"{metric}, mean of the last {epochs} epochs: {percent(summary['last_10_mean'])} %")
     progress.say(f"results {run_dir / 'summary.json'}")
     progress.say(f"picture {run_dir / 'curves.png'}")

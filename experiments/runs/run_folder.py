@@ -57,6 +57,11 @@ def _check_same(run_dir: Path, config: dict[str, Any]) -> None:
         if old.get("data") == new.get("data") and any("data_hash" in line for line in differing):
             dataset = new["data"]["dataset"]
             differing.insert(0, f"the data in {dataset} have changed since that run began")
+        differing[:0] = [
+            f"{name.rpartition(':')[0]} has changed since that run began"
+            for name in old.get("own_code", {})
+            if name in new.get("own_code", {}) and old["own_code"][name] != new["own_code"][name]
+        ]
         raise UserError(
             f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
             f"choose another --run-dir or delete it"

@@ -115,6 +115,12 @@ def remembering(setting, *, weight):
 def mean(logits, labels):
     return jnp.mean(logits)
 
+def starless(logits, labels, power=2.0):
+    return labels
+
+def number(setting):
+    return 3
+
 nothing = 3
 """
 
@@ -141,7 +147,13 @@ def test_a_file_of_the_users_is_a_method_docstring_or_not(tmp_path):
     [
         ("mine.py:absent", "mine.py: has no function 'absent'"),
         ("mine.py:nothing", "mine.py: has no function 'nothing'"),
-        ("mine.py:mean", r"expected one loss for each of 3 examples, shape \(3,\), got \(\)"),
+        (
+            "mine.py:mean",
+            r"expected one loss for each example, shape \(3,\) in a trial .*, got \(\); do not average",
+        ),
+        ("mine.py", "expected FILE.py:FUNCTION, for example .*mine.py:my_loss"),
+        ("mine.py:starless:power=1", "no hyper-parameter 'power'; it has none; put \\* before it"),
+        ("mine.py:number", "expected a function of logits and labels, or of the setting .*; got int"),
         ("mine.py:remembering", "weight has no default; give .*mine.py:remembering:weight=VALUE"),
         ("other.py:mean", "other.py: there is no such file"),
         ("wrong.py:mean", "wrong.py: NameError: name 'x' is not defined"),

@@ -273,13 +273,13 @@ def test_a_run_killed_within_an_epoch_ends_in_the_same_bits(tmp_path, tiny_npz, 
 
     # Seven steps an epoch: killed after the fifth of the second, resumed after the third.
     with monkeypatch.context() as patch:
-        patch.setattr(from_disk, "compile_epoch", killed_after(6 + 5))
+        patch.setattr(from_disk, "compile_streamed_epoch", killed_after(6 + 5))
         with pytest.raises(KeyboardInterrupt):
             loop.train(METHOD, asked, run_dir, quiet)
     assert {path.name for path in (run_dir / "checkpoints-within-epochs").iterdir()} == {"5", "10"}
     assert len(run_folder.read_metrics(run_dir, 1)) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(from_disk, "compile_epoch", killed_after(None))
+        patch.setattr(from_disk, "compile_streamed_epoch", killed_after(None))
         loop.train(METHOD, asked, run_dir, quiet)
     assert taken == [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 4, 5, 6]
     loop.train(METHOD, experiment(tiny_npz), tmp_path / "whole", quiet)
