@@ -4,30 +4,20 @@ import inspect
 import subprocess
 import sys
 
-import noisy_optax
-from noisy_optax import (
-    diagnostics,
-    losses,
-    memory,
-    noise,
-    ogc,
-    robust_loss,
-    schedules,
-    sharpness,
-    training,
-)
+import noisy_optax as nox
+from noisy_optax import losses
 
 MODULES = (
-    noisy_optax,
-    diagnostics,
-    losses,
-    memory,
-    noise,
-    ogc,
-    robust_loss,
-    schedules,
-    sharpness,
-    training,
+    nox,
+    nox.diagnostics,
+    nox.losses,
+    nox.memory,
+    nox.noise,
+    nox.ogc,
+    nox.robust_loss,
+    nox.schedules,
+    nox.sharpness,
+    nox.training,
 )
 
 
