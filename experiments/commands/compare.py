@@ -12,7 +12,7 @@ from rich.table import Table
 
 from experiments import config, methods
 from experiments.commands.flags import Compare
-from experiments.config import Experiment
+from experiments.config import Experiment, Placement
 from experiments.pages import plots
 from experiments.runs import long_table, run_folder
 from experiments.terminal import QUIET, Progress, UserError
@@ -24,24 +24,30 @@ from experiments.training.metrics import percent
 def run(command: Compare, console: Console) -> None:
     """Trains the methods under the noise, or under each of several, and shows a table."""
     experiment = command.experiment
+    placement = Placement(figure_format=command.figure_format)
     if command.noises:
         run_dir = command.run_dir or config.default_run_dir(experiment, "matrix")
-        matrix(command.methods, command.noises, experiment, run_dir, console)
+        matrix(command.methods, command.noises, experiment, run_dir, console, placement)
     else:
-        compare(command.methods, experiment, command.run_dir or config.default_run_dir(experiment), console)
+        run_dir = command.run_dir or config.default_run_dir(experiment)
+        compare(command.methods, experiment, run_dir, console, placement)
 
 
 def compare(
-    names: tuple[str, ...], experiment: Experiment, run_dir: Path, console: Console
+    names: tuple[str, ...],
+    experiment: Experiment,
+    run_dir: Path,
+    console: Console,
+    placement: Placement = Placement(),
 ) -> dict[str, Any]:
-    """Trains each method in a folder of its own and writes summary.json and comparison.png."""
+    """Trains each method in a folder of its own and writes summary.json, results.csv and a picture."""
     check(names, experiment)
     run_folder.claim(run_dir, config.shared_record(experiment))
     progress = Progress(console)
     summaries, histories = {}, {}
     for name in names:
         folder = run_dir / config.folder_name(name)
-        summaries[name] = train(name, experiment, folder, progress)
+        summaries[name] = train(name, experiment, folder, progress, placement)
         histories[name] = run_folder.read_metrics(folder, summaries[name]["epochs"])
 
     result = collect(summaries)
@@ -49,7 +55,7 @@ def compare(
         progress.say(f"{run_dir} also has {', '.join(sorted(left_out))}, not among --methods this time")
     console.print(table(result))
     _write_long_table(run_dir, [(experiment, summaries, run_dir)])
-    picture = run_dir / "comparison.png"
+    picture = run_dir / f"comparison.{placement.figure_format}"
     plots.comparison(histories, result["metric"], picture, title=describe(result))
     run_folder.write_json(run_dir / "summary.json", result)
     progress.say(f"results {run_dir / 'summary.json'}")
@@ -68,8 +74,9 @@ def matrix(
     experiment: Experiment,
     run_dir: Path,
     console: Console,
+    placement: Placement = Placement(),
 ) -> dict[str, Any]:
-    """Trains each method under each noise, in a folder of its own; writes matrix.json and matrix.png."""
+    """Trains each method under each noise in a folder of its own; writes matrix.json and a heat map."""
     data, progress = experiment.data, Progress(console)
     if data.noise != "none" or data.noise_rate is not None:
         raise UserError("--noises chooses the noise; leave out --noise and --noise-rate")
@@ -86,7 +93,7 @@ def matrix(
         for name in names:
             folder = run_dir / noise / config.folder_name(name)
             folder.parent.mkdir(exist_ok=True)
-            summaries[name] = train(name, column, folder, QUIET)
+            summaries[name] = train(name, column, folder, QUIET, placement)
             progress.say(f"{noise}  {name}  {percent(summaries[name]['last_10_mean'])}")
         results[noise] = collect(summaries)
         all_runs.append((column, summaries, run_dir / noise))
@@ -94,10 +101,11 @@ def matrix(
     measured = {"cells": results, "provenance": run_folder.provenance()}
     console.print(matrix_table(measured))
     _write_long_table(run_dir, all_runs)
-    plots.matrix(accuracies(measured), run_dir / "matrix.png")
+    picture = run_dir / f"matrix.{placement.figure_format}"
+    plots.matrix(accuracies(measured), picture)
     run_folder.write_json(run_dir / "matrix.json", measured)
     progress.say(f"results {run_dir / 'matrix.json'}")
-    progress.say(f"picture {run_dir / 'matrix.png'}")
+    progress.say(f"picture {picture}")
     return measured
 
 

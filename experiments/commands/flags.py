@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from experiments.config import FLAT, Experiment, Placement
+from experiments.training.devices import FigureFormat
 
 _METHOD = (
     "LOSS or LOSS+TRANSFORMATION, each NAME or NAME:KEY=VALUE,... with hyper-parameters, or FILE.py:NAME"
@@ -46,6 +47,8 @@ class Compare:
     noises: tuple[str, ...] = ()
     """Several kinds of noise, a column each, in place of --noise and --noise-rate: `none`, KIND-RATE such as
     `symmetric-0.4`, or `labels-file` for the labels of --labels-file."""
+    figure_format: FigureFormat = "png"
+    """Of the pictures; `pdf` and `svg` are for papers."""
     run_dir: Path | None = None
     """Where the results go, one folder per method; by default runs/ and a name made of data set and noise."""
     preset: str | None = None
@@ -116,4 +119,4 @@ class List:
     details: bool = False
     """Print for each preset also where it was read, what differs and the command."""
     figure: Path | None = None
-    """A PNG file for the values and slopes of the losses against the label's probability."""
+    """A PNG, PDF or SVG file for the values and slopes of the losses against the label's probability."""

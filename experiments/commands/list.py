@@ -31,8 +31,8 @@ def _list_losses(command: List, console: Console) -> None:
     from experiments.pages import loss_page, plots
 
     check_output(command.figure, "--figure")
-    if command.figure is not None and command.figure.suffix != ".png":
-        raise UserError(f"--figure {command.figure}: expected a name that ends in .png")
+    if command.figure is not None and command.figure.suffix not in (".png", ".pdf", ".svg"):
+        raise UserError(f"--figure {command.figure}: expected a name that ends in .png, .pdf or .svg")
     loss_page.show(loss_page.entries(), console)
     if command.figure is not None:
         plots.losses(loss_page.curves(methods.LOSSES), command.figure)

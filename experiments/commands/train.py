@@ -22,4 +22,4 @@ def run(command: Train, console: Console) -> None:
     epochs = min(10, summary["epochs"])
     progress.say(f"{metric}, mean of the last {epochs} epochs: {percent(summary['last_10_mean'])} %")
     progress.say(f"results {run_dir / 'summary.json'}")
-    progress.say(f"picture {run_dir / 'curves.png'}")
+    progress.say(f"picture {run_dir / f'curves.{placement.figure_format}'}")

@@ -340,4 +340,4 @@ def _band(axes: Axes, values: Iterable[Iterable[float | None]], label: str, **st
 
 def _save(figure: matplotlib.figure.Figure, path: Path) -> None:
     with run_folder.whole(path) as unfinished:
-        figure.savefig(unfinished, dpi=120, format="png")
+        figure.savefig(unfinished, dpi=120, format=path.suffix.removeprefix("."))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,12 @@ from experiments.data.dataset import Stream
 from experiments.terminal import UserError
 
 BATCH_AXIS = "batch"
+FigureFormat = Literal["png", "pdf", "svg"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where and how long a run happens, none of which changes its result beyond rounding."""
+    """Where and how long a run happens and how it is drawn; its result changes by rounding at most."""
 
     devices: int = 1
     """Devices of this host to split each batch over; a run may be resumed on another number."""
@@ -29,6 +30,8 @@ class Placement:
     """How many processes the run has; with --coordinator HOST:PORT."""
     process_id: int | None = None
     """Which of them this is, from 0; with --coordinator HOST:PORT."""
+    figure_format: FigureFormat = "png"
+    """Of the pictures in the run folder; `pdf` and `svg` are for papers."""
     stop_after: float | None = None
     """Minutes of training after which to stop, with a checkpoint, at the end of an epoch; the exit code is
     then 75, and the same command goes on."""

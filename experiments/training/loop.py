@@ -135,7 +135,7 @@ def finish(
         "provenance": run_folder.provenance(),
     }
     if devices.is_main_process():
-        plot(setup.method, history, run.state.loss, run_dir)
+        plot(setup, history, run.state.loss, run_dir)
         seeds = summary["seeds"]
         long_table.write(
             run_dir / "results.csv",
@@ -146,15 +146,16 @@ def finish(
     return summary
 
 
-def plot(method: str, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:
+def plot(setup: Setup, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:
     """The pictures of a finished run."""
     # Here, so that training begins before Matplotlib has been imported.
     from experiments.pages import plots
 
-    plots.curves(history, run_dir / "curves.png", title=method)
+    method, suffix = setup.method, setup.placement.figure_format
+    plots.curves(history, run_dir / f"curves.{suffix}", title=method)
     if "group_b" in history[-1]:
-        plots.groups(history, run_dir / "groups.png", title=method)
+        plots.groups(history, run_dir / f"groups.{suffix}", title=method)
     if isinstance(loss_state, nox.ogc.OGCState):
         queue, valid = np.asarray(loss_state.queue), np.asarray(loss_state.valid)
-        plots.threshold(history, run_dir / "threshold.png", title=method)
-        plots.mixture(queue, valid, history[-1], run_dir / "mixture.png", title=method)
+        plots.threshold(history, run_dir / f"threshold.{suffix}", title=method)
+        plots.mixture(queue, valid, history[-1], run_dir / f"mixture.{suffix}", title=method)

@@ -72,8 +72,11 @@ def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
     features = tmp_path / "features.npz"
     np.savez(features, train_images=rng.normal(size=(40, 5)), train_labels=np.arange(40) % 2)
     flags = ["--dataset", f"npz:{features}", *FLAGS, "--validation-fraction", "0.25", "--standardize"]
+    flags += ["--figure-format", "pdf"]
     assert main(["compare", *flags, "--methods", "cross_entropy", "--run-dir", str(tmp_path / "flat")]) == 0
     assert json.loads((tmp_path / "flat" / "summary.json").read_text())["metric"] == "validation_accuracy"
+    for picture in ("comparison.pdf", "cross_entropy/curves.pdf"):
+        assert (tmp_path / "flat" / picture).read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.parametrize(
