@@ -78,6 +78,7 @@ def test_the_longest_name_leaves_room_for_the_numbers_on_80_columns(name):
     own = dict.fromkeys(("last_10_mean", "last", "best_epoch"), spread)
     result = {
         "metric": "test_accuracy",
+        "epochs": 100,
         "seeds": [0, 1],
         "config": {"data": {"dataset": "digits", "noise": "pair", "noise_rate": 0.3}},
         "methods": {name: own},
