@@ -48,7 +48,7 @@ class Compare:
     """Several kinds of noise, a column each, in place of --noise and --noise-rate: `none`, KIND-RATE such as
     `symmetric-0.4`, or `labels-file` for the labels of --labels-file."""
     figure_format: FigureFormat = "png"
-    """Of the pictures; `pdf` and `svg` are for papers."""
+    """The format of the pictures; `pdf` and `svg` are for papers."""
     run_dir: Path | None = None
     """Where the results go, one folder per method; by default runs/ and a name made of data set and noise."""
     preset: str | None = None

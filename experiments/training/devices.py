@@ -31,7 +31,7 @@ class Placement:
     process_id: int | None = None
     """Which of them this is, from 0; with --coordinator HOST:PORT."""
     figure_format: FigureFormat = "png"
-    """Of the pictures in the run folder; `pdf` and `svg` are for papers."""
+    """The format of the pictures in the run folder; `pdf` and `svg` are for papers."""
     stop_after: float | None = None
     """Minutes of training after which to stop, with a checkpoint, at the end of an epoch; the exit code is
     then 75, and the same command goes on."""
