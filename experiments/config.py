@@ -147,12 +147,13 @@ def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
     kind, _, where = data.dataset.partition(":")
     # A folder's name may have dots in it, and `.` has no name of its own.
     if kind in ("folder", "npz"):
-        path = Path(where).resolve() if kind == "folder" else Path(where).resolve().with_suffix("")
+        path = Path(where).resolve()
+        path = path.with_suffix("") if kind == "npz" else path
         # Files of one name in several folders are different data sets.
         parts = [path.name] if path.parent == Path.cwd() else path.parts[-2:]
         dataset = folder_name("-".join(part.strip("/") for part in parts).strip("-"))
     else:
-        dataset = folder_name((where or kind).replace("/", "-"))
+        dataset = folder_name(where or kind)
     if data.labels_file is not None:
         file, key = label_file.parse(data.labels_file)
         noise = ["labels", file.stem, *([folder_name(key)] if key else [])]

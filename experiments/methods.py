@@ -238,8 +238,7 @@ def parse(spec: str) -> list[Part]:
     >>> [part[::2] for part in parse("phuber_cross_entropy:tau=2+saner")]
     [('phuber_cross_entropy', {'tau': 2.0}), ('saner', {})]
     """
-    # A plus sign within a number, 1e+3, is followed by a digit.
-    names = re.split(r"\+(?!\d)", spec)
+    names = _split(spec)
     if len(names) > 2:
         raise UserError(f"{spec}: expected LOSS or LOSS+TRANSFORMATION")
     return [_parse_part(name, kind) for name, kind in zip(names, (METHODS, TRANSFORMATIONS), strict=False)]
@@ -282,12 +281,24 @@ def build(spec: str, setting: Setting) -> Method:
 
 def own_code(spec: str) -> dict[str, str]:
     """Fingerprints of the files of the user's own methods in `spec`, by the methods' names."""
-    files = {part.name: Path(part.name.rpartition(":")[0]) for part in parse(spec) if ".py:" in part.name}
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for name, file in files.items()}
+    return {
+        f"{own[1]}:{own[2]}": hashlib.sha256(Path(own[1]).read_bytes()).hexdigest()[:16]
+        for own in map(_OWN.fullmatch, _split(spec))
+        if own
+    }
+
+
+# FILE.py:FUNCTION, and hyper-parameters.
+_OWN = re.compile(r"(.+?\.py):(\w+)(?::(.*))?")
+
+
+def _split(spec: str) -> list[str]:
+    # A plus sign within a number, 1e+3, is followed by a digit.
+    return re.split(r"\+(?!\d)", spec)
 
 
 def _parse_part(spec: str, kind: dict[str, Callable[..., Any]]) -> Part:
-    own = re.fullmatch(r"(.+?\.py):(\w+)(?::(.*))?", spec)
+    own = _OWN.fullmatch(spec)
     if own:
         name, changes = f"{own[1]}:{own[2]}", own[3]
         function = _from_file(Path(own[1]), own[2])
@@ -369,9 +380,7 @@ def _as_method(part: Part, setting: Setting) -> Method:
     parameters = inspect.signature(part.function).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) >= 2:
-        takes_mask = "where" in inspect.signature(part.function).parameters
-        loss = part.function if takes_mask else _masked(part.function)
-        return Method(as_robust_loss(_with(loss, setting.num_classes, **part.changed)))
+        return Method(as_robust_loss(_with(part.function, setting.num_classes, **part.changed)))
     made = _make(part, setting)
     if not isinstance(made, Method | RobustLoss):
         raise TypeError(
@@ -395,17 +404,6 @@ def _attempt(part: Part, make: Callable[[], Any]) -> Any:
         if ".py:" not in part.name and not isinstance(error, ValueError | TypeError):
             raise
         raise UserError(f"--method {part.name}: {one_line(error)}") from error
-
-
-def _masked(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """A loss `(logits, labels)` as one that takes `where` too."""
-
-    def masked(logits, labels, *, axis=-1, where=None, **hyperparameters):
-        del axis
-        losses = loss(logits, labels, **hyperparameters)
-        return losses if where is None else jnp.where(where, losses, 0.0)
-
-    return masked
 
 
 def _with(loss: Callable[..., Any], num_classes: int, **hyperparameters: float) -> Loss:

@@ -132,13 +132,16 @@ def stateless(loss: Loss) -> RobustLoss:
     """Lifts a plain loss to a `RobustLoss` with an empty state.
 
     Args:
-      loss: `(logits, labels, *, axis, where) -> losses`; it need not take `where` if you mask no examples.
+      loss: `(logits, labels, *, axis, where) -> losses`. A function of your own need not take `where`: it is
+        then given zeros for the logits and labels of masked-out examples, whose losses are 0.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> robust = nox.stateless(nox.losses.cross_entropy)
     >>> robust.value(robust.init(), jnp.zeros((1, 2)), jnp.array([0]))
     Array([0.6931472], dtype=float32)
     """
+    parameters = inspect.signature(loss).parameters
+    takes_where = "where" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
     def update_fn(state, logits, labels, *, where=None, indices=None):
         del logits, labels, where, indices
@@ -146,8 +149,15 @@ def stateless(loss: Loss) -> RobustLoss:
 
     def value_fn(state, logits, labels, *, where=None, indices=None):
         del state, indices
-        # A plain function of your own need not take a mask as long as none is used.
-        return loss(logits, labels) if where is None else loss(logits, labels, where=where)
+        if where is None:
+            return loss(logits, labels)
+        if takes_where:
+            return loss(logits, labels, where=where)
+        where = jnp.asarray(where)
+        # Also zero gradients: those of NaN logits would pass a mask on the losses alone.
+        logits = jnp.where(where[..., None], logits, jnp.zeros_like(logits))
+        losses = loss(logits, jnp.where(where, labels, jnp.zeros_like(labels)))
+        return jnp.where(where, losses, jnp.zeros_like(losses))
 
     return RobustLoss(StatelessState, update_fn, value_fn)
 

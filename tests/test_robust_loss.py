@@ -222,3 +222,19 @@ def test_what_is_no_hyperparameter_is_named():
         nox.scheduled(losses.cross_entropy, axis=0)
     with pytest.raises(TypeError, match="q must be a number or a schedule, got 'a'"):
         nox.scheduled(losses.generalized_cross_entropy, q="a")
+
+
+def test_a_plain_loss_without_a_mask_is_masked_by_the_lift():
+    def squared(logits, labels):
+        return (logits[..., 0] - labels.astype(logits.dtype)) ** 2
+
+    robust, where = nox.stateless(squared), jnp.array([True, False])
+    logits, labels = jnp.array([[3.0, 0.0], [jnp.nan, 0.0]]), jnp.array([1, -5])
+
+    def total(logits):
+        return jnp.sum(robust.value(robust.init(), logits, labels, where=where))
+
+    value, gradient = jax.value_and_grad(total)(logits)
+    assert value == 4.0
+    np.testing.assert_array_equal(gradient, [[4.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(robust.value(robust.init(), logits[:1], labels[:1]), [4.0])

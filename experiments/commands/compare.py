@@ -1,6 +1,8 @@
 """`compare`: several methods under the same conditions, under one kind of noise or under several."""
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +46,16 @@ def compare(
     check(names, experiment)
     run_folder.claim(run_dir, config.shared_record(experiment))
     progress = Progress(console)
-    summaries, histories = {}, {}
-    for name in names:
-        folder = run_dir / config.folder_name(name)
-        summaries[name] = train(name, experiment, folder, progress, placement)
-        histories[name] = run_folder.read_metrics(folder, summaries[name]["epochs"])
+    summaries, histories, tables = {}, {}, []
+    for name, summary, history in _train_each(names, experiment, run_dir, progress, placement):
+        summaries[name], histories[name] = summary, history
+        tables.append(long_table.rows(name, experiment.data, summary["seeds"], history))
 
     result = collect(summaries)
     if left_out := _earlier_methods(run_dir) - set(names):
         progress.say(f"{run_dir} also has {', '.join(sorted(left_out))}, not among --methods this time")
     console.print(table(result))
-    _write_long_table(run_dir, [(experiment, summaries, run_dir)])
+    long_table.write(run_dir / "results.csv", itertools.chain.from_iterable(tables))
     picture = run_dir / f"comparison.{placement.figure_format}"
     plots.comparison(histories, result["metric"], picture, title=describe(result))
     run_folder.write_json(run_dir / "summary.json", result)
@@ -87,20 +88,19 @@ def matrix(
         check(names, column)
     run_folder.claim(run_dir, config.shared_record(experiment))
 
-    results, all_runs = {}, []
+    results, tables = {}, []
     for noise, column in columns.items():
-        summaries: dict[str, dict[str, Any]] = {}
-        for name in names:
-            folder = run_dir / noise / config.folder_name(name)
-            folder.parent.mkdir(exist_ok=True)
-            summaries[name] = train(name, column, folder, QUIET, placement)
-            progress.say(f"{noise}  {name}  {percent(summaries[name]['last_10_mean'])}")
+        (run_dir / noise).mkdir(exist_ok=True)
+        summaries = {}
+        for name, summary, history in _train_each(names, column, run_dir / noise, QUIET, placement):
+            progress.say(f"{noise}  {name}  {percent(summary['last_10_mean'])}")
+            summaries[name] = summary
+            tables.append(long_table.rows(name, column.data, summary["seeds"], history))
         results[noise] = collect(summaries)
-        all_runs.append((column, summaries, run_dir / noise))
 
     measured = {"cells": results, "provenance": run_folder.provenance()}
     console.print(matrix_table(measured))
-    _write_long_table(run_dir, all_runs)
+    long_table.write(run_dir / "results.csv", itertools.chain.from_iterable(tables))
     picture = run_dir / f"matrix.{placement.figure_format}"
     plots.matrix(accuracies(measured), picture)
     run_folder.write_json(run_dir / "matrix.json", measured)
@@ -115,16 +115,14 @@ def _earlier_methods(run_dir: Path) -> set[str]:
     return set(run_folder.read_json(path).get("methods", ())) if path.exists() else set()
 
 
-def _write_long_table(run_dir: Path, runs: list[tuple[Experiment, dict[str, dict[str, Any]], Path]]) -> None:
-    """The metrics of all methods of all noises, from the metrics of each run folder, as results.csv."""
-
-    def all_rows():
-        for experiment, summaries, folder in runs:
-            for name, summary in summaries.items():
-                history = run_folder.read_metrics(folder / config.folder_name(name), summary["epochs"])
-                yield from long_table.rows(name, experiment.data, summary["seeds"], history)
-
-    long_table.write(run_dir / "results.csv", all_rows())
+def _train_each(
+    names: tuple[str, ...], experiment: Experiment, run_dir: Path, progress: Progress, placement: Placement
+) -> Iterator[tuple[str, dict[str, Any], list[dict[str, Any]]]]:
+    """Trains each method in a folder of its own; yields its name, summary and metrics."""
+    for name in names:
+        folder = run_dir / config.folder_name(name)
+        summary = train(name, experiment, folder, progress, placement)
+        yield name, summary, run_folder.read_metrics(folder, summary["epochs"])
 
 
 def check(names: tuple[str, ...], experiment: Experiment) -> None:
