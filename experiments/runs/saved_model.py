@@ -9,14 +9,14 @@ import numpy as np
 
 from experiments import config
 from experiments.config import Experiment
-from experiments.data import stream
 from experiments.data.dataset import Images, Stream
 from experiments.runs import run_folder
 from experiments.terminal import UserError
 from experiments.training.checkpoints import Checkpoints, abstract
 from experiments.training.dynamics import Dynamics
+from experiments.training.evaluation import compile_evaluation
 from experiments.training.setup import assemble, shape_of_run
-from experiments.training.steps import Inputs, StepParts, TrainState, compile_evaluation
+from experiments.training.steps import Inputs, StepParts, TrainState
 
 
 class Trained(NamedTuple):
@@ -81,7 +81,5 @@ def restore(run_dir: Path) -> Trained:
 def probabilities(trained: Trained, images: Images | Stream) -> np.ndarray:
     """Class probabilities of each image, `[seeds, n, C]`; a run predicts with their mean over seeds."""
     evaluate = compile_evaluation(trained.parts, trained.experiment.seeds)
-    logits = [
-        evaluate(trained.params, trained.statistics, trained.inputs, chunk) for chunk in stream.chunks(images)
-    ]
-    return np.asarray(jax.nn.softmax(np.concatenate(logits, axis=1)))
+    logits = evaluate(trained.params, trained.statistics, trained.inputs, images)
+    return np.asarray(jax.nn.softmax(logits))

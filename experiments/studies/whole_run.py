@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Array, Int, UInt8
 
 from experiments.config import Experiment
-from experiments.training import metrics, steps
-from experiments.training.steps import Batches, Inputs, StepParts, TrainState
+from experiments.training import epoch_loops, evaluation, metrics, steps
+from experiments.training.epoch_loops import Batches
+from experiments.training.steps import Inputs, StepParts, TrainState
 
 
 class Pictures(NamedTuple):
@@ -80,7 +81,7 @@ def needed_bytes(compiled: jax.stages.Compiled) -> int | None:
 
 def loop_of_steps(parts: StepParts, experiment: Experiment) -> Callable[..., tuple[TrainState, Epoch]]:
     """The run as a loop of Python's."""
-    run_epoch, evaluate = steps.compile_loops(parts, experiment)
+    run_epoch, evaluate = epoch_loops.compile_loops(parts, experiment)
 
     def run(state, inputs, pictures, order_keys, augment_keys):
         given = jnp.tile(pictures.given, (experiment.seeds, 1))
@@ -112,7 +113,7 @@ def one_loop(parts: StepParts, experiment: Experiment) -> jax.stages.Wrapped:
         def epoch(state, number):
             keys = (jax.random.fold_in(key, number) for key in (order_key, augment_key))
             images, given = pictures.train_images, pictures.given
-            state, batches = steps.train_epoch(
+            state, batches = epoch_loops.train_epoch(
                 parts, optimization.batch_size, state, inputs, images, given, *keys
             )
             return state, measure(parts, state, inputs, pictures, batches)
@@ -147,13 +148,13 @@ def measure(
 
 def predict_in_chunks(parts: StepParts, state: TrainState, inputs: Inputs, images: Array) -> Int[Array, "m"]:
     """The predicted classes of all images, a chunk after the other."""
-    chunk = min(steps.EVALUATION_CHUNK, len(images))
+    chunk = min(evaluation.CHUNK, len(images))
     missing = -len(images) % chunk
     padded = jnp.pad(images, [(0, missing), *[(0, 0)] * (images.ndim - 1)])
 
     def predict(images):
         prepared = steps.prepare(inputs, images)
-        logits = steps.predicted_logits(parts, state.params, state.statistics, prepared)
+        logits = evaluation.predicted_logits(parts, state.params, state.statistics, prepared)
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
     chunks = padded.reshape(-1, chunk, *images.shape[1:])

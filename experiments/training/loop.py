@@ -12,7 +12,7 @@ import noisy_optax as nox
 from experiments.config import Experiment, Placement
 from experiments.runs import long_table, run_folder
 from experiments.terminal import Progress, Stopped
-from experiments.training import devices, from_disk, metrics, steps
+from experiments.training import devices, epoch_loops, metrics
 from experiments.training.checkpoints import Checkpoints, abstract
 from experiments.training.checkpoints_within_epochs import WithinEpochs
 from experiments.training.measurement import compile_measurement, warn_if_diverged
@@ -96,8 +96,7 @@ def epoch_runner(setup: Setup, within_epochs: WithinEpochs | None) -> tuple[Call
     parts, split = setup.parts, setup.split
     images = devices.images_everywhere(parts.mesh, split.train_images)
     given = devices.everywhere(parts.mesh, split.train_given)
-    compile_loops = from_disk.compile_loops if setup.experiment.data.stream else steps.compile_loops
-    run_compiled, evaluate = compile_loops(parts, setup.experiment)
+    run_compiled, evaluate = epoch_loops.compile_loops(parts, setup.experiment)
 
     def train_epoch(epoch, run):
         keys = (

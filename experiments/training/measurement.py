@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.data import stream
-from experiments.training import devices, dynamics, metrics, steps
+from experiments.training import devices, dynamics, group_statistics, metrics
+from experiments.training.epoch_loops import Batches
 from experiments.training.setup import Run, Selected, Setup
-from experiments.training.steps import Batches, StepParts, TrainState
+from experiments.training.steps import StepParts, TrainState
 from experiments.training.training_data import Split
 
 
@@ -20,7 +21,7 @@ def compile_measurement(setup: Setup, evaluate: Callable) -> Callable[..., tuple
 
     Args:
       setup: of the run.
-      evaluate: as compiled by `steps.compile_loops`.
+      evaluate: as compiled by `epoch_loops.compile_loops`.
     """
     parts, dataset, split = setup.parts, setup.dataset, setup.split
     record = compile_record(parts, split)
@@ -92,10 +93,10 @@ def group_measurement(setup: Setup) -> Callable[[TrainState], dict[str, Any]]:
     parts, experiment, split, inputs = setup.parts, setup.experiment, setup.split, setup.inputs
     if not experiment.group_statistics:
         return lambda state: {}
-    images = next(stream.chunks(split.train_images, steps.GROUP_EXAMPLES))
-    given = split.train_given[:, : steps.GROUP_EXAMPLES]
-    clean = None if split.train_clean is None else given == split.train_clean[: steps.GROUP_EXAMPLES]
-    run = steps.compile_group_statistics(parts, experiment.seeds)
+    images = next(stream.chunks(split.train_images, group_statistics.EXAMPLES))
+    given = split.train_given[:, : group_statistics.EXAMPLES]
+    clean = None if split.train_clean is None else given == split.train_clean[: group_statistics.EXAMPLES]
+    run = group_statistics.compile_group_statistics(parts, experiment.seeds)
     return lambda state: run(state, inputs, images, given, clean)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments import config
 from experiments.studies.bench import timing
-from experiments.training import setup, steps, training_data
+from experiments.training import epoch_loops, setup, steps, training_data
 
 EXAMPLES = 4096
 STEPS_TIMED = 5
@@ -35,7 +35,7 @@ def against_plain_loop(model: str, blocks: int) -> dict[str, Any]:
     """An epoch as `train` runs it, over a loop that hands each batch to the device and reads each loss."""
     experiment, parts, inputs, images, given = _problem(model=model)
     keys = training_data.seed_keys(experiment)["order"]
-    run_epoch, _ = steps.compile_loops(parts, experiment)
+    run_epoch, _ = epoch_loops.compile_loops(parts, experiment)
     device_images, device_given = jnp.asarray(images), jnp.asarray(given)
     state = {"ours": setup.initial_state(parts, experiment)}
     state["plain"] = steps.first_seed(parts, setup.initial_state(parts, experiment))

@@ -21,7 +21,7 @@ from experiments.data import stream
 from experiments.pages import plots
 from experiments.studies.claims import on_digits
 from experiments.studies.claims.check import Check, exceeds
-from experiments.training import metrics, steps
+from experiments.training import evaluation, metrics, steps
 from experiments.training.setup import Setup
 from experiments.training.steps import TrainState
 
@@ -88,7 +88,7 @@ def follow(training: Setup, largest: float | None) -> dict[str, NDArray]:
     `largest` is the slope that is clipped at, None for OGC's.
     """
     split, wrong = training.split, training.split.train_given != training.split.train_clean
-    evaluate = steps.compile_evaluation(training.parts, training.experiment.seeds)
+    evaluate = evaluation.compile_evaluation(training.parts, training.experiment.seeds)
     norms = gradient_norms(training)
     slopes, gradients, bounds = [], [], []
     for epoch, (state, _) in enumerate(on_digits.epochs(training), start=1):

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.studies.claims import on_digits
 from experiments.studies.claims.check import Check, exceeds
-from experiments.training import metrics, steps
+from experiments.training import group_statistics, metrics
 from experiments.training.measurement import group_measurement
 from experiments.training.metrics import percent
 
@@ -34,7 +34,7 @@ def measure(epochs: int = EPOCHS, seeds: int = SEEDS) -> dict[str, Any]:
     curves = on_digits.stacked([groups(state) for state, _ in on_digits.epochs(training)])
     return {
         "what": f"digits with {NOISE_RATE:.0%} symmetric noise, cross-entropy with SAM, rho 0.1, no norm "
-        f"clip, {epochs} epochs, {seeds} seeds; on {steps.GROUP_EXAMPLES} training examples after each "
+        f"clip, {epochs} epochs, {seeds} seeds; on {group_statistics.EXAMPLES} training examples after each "
         f"epoch, median over epochs",
         "groups": {name: metrics.spread(np.nanmedian(curve, axis=0)) for name, curve in curves.items()},
     }

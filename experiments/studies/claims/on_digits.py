@@ -12,7 +12,7 @@ from experiments import config
 from experiments.config import Experiment, Placement
 from experiments.methods import Method
 from experiments.terminal import QUIET
-from experiments.training import metrics, steps
+from experiments.training import epoch_loops, metrics
 from experiments.training.measurement import measure_training
 from experiments.training.setup import Setup, initial_state, set_up
 from experiments.training.steps import TrainState
@@ -46,7 +46,7 @@ def epochs(setup: Setup) -> Iterator[tuple[TrainState, dict[str, Any]]]:
         setup.parts,
         setup.inputs,
     )
-    run_epoch, evaluate = steps.compile_loops(parts, experiment)
+    run_epoch, evaluate = epoch_loops.compile_loops(parts, experiment)
     images, given = jnp.asarray(split.train_images), jnp.asarray(split.train_given)
     state = initial_state(parts, experiment)
     for epoch in range(experiment.optimization.epochs):

@@ -15,7 +15,7 @@ from experiments.models.resnet import ResNet, basic_block
 from experiments.studies.bench import timing
 from experiments.studies.gpu.pictures import CLASSES, SIZE
 from experiments.studies.whole_run import needed_bytes
-from experiments.training import setup, steps, training_data
+from experiments.training import epoch_loops, setup, training_data
 
 # What is compared: without a second gradient, with the refits of OGC, with a second gradient.
 METHODS = ("cross_entropy", "ogc", "cross_entropy+saner")
@@ -63,11 +63,13 @@ def our_epoch(method: str, precision: Any, size: Size) -> Epoch:
         keys["augment"],
     )
     if jax.default_backend() == "cpu":
-        run_epoch, needed = steps.compile_loops(parts, experiment)[0], None
+        run_epoch, needed = epoch_loops.compile_loops(parts, experiment)[0], None
         run_epoch(state, *arguments)
         state = setup.initial_state(parts, experiment)
     else:
-        run_epoch = steps.jit_epoch_loop(parts, size.batch_size, 1).lower(state, *arguments).compile()
+        run_epoch = (
+            epoch_loops.compile_epoch_loop(parts, size.batch_size, 1).lower(state, *arguments).compile()
+        )
         needed = needed_bytes(run_epoch)
 
     def epoch():

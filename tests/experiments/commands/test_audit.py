@@ -11,7 +11,7 @@ from experiments.__main__ import main
 from experiments.commands import audit
 from experiments.runs import saved_model
 from experiments.studies import audit_benchmark
-from experiments.training import dynamics, steps
+from experiments.training import dynamics, epoch_loops
 
 FLAGS = ["--batch-size", "8", "--width", "16"]
 
@@ -127,7 +127,7 @@ def test_folds_are_trained_once_and_never_on_what_they_judge(run_dir, tiny_array
     command = ["audit", str(run_dir), "--folds", "3"]
     assert main(command) == 0
     found = (run_dir / "labels.csv").read_bytes()
-    monkeypatch.setattr(steps, "compile_loops", None)
+    monkeypatch.setattr(epoch_loops, "compile_loops", None)
     assert main(command) == 0
     assert (run_dir / "labels.csv").read_bytes() == found
     records = [json.loads((run_dir / "folds" / "3" / k / "config.json").read_text()) for k in "012"]

@@ -7,7 +7,7 @@ from experiments.config import Augmentation, Data, Experiment, Model, Optimizati
 from experiments.data import augmentation
 from experiments.models.network import Network
 from experiments.terminal import UserError
-from experiments.training import loop, setup, steps, training_data
+from experiments.training import epoch_loops, loop, setup, steps, training_data
 
 KEY = jax.random.key(3)
 
@@ -137,7 +137,7 @@ SHOWING = Network(lambda key: (jnp.zeros((1, 1)), ()), _as_logits, convolutional
 
 
 @pytest.mark.parametrize(
-    ("compile_epoch", "seeds"), [(steps.compile_epoch_loop, 2), (steps.compile_stepwise_epoch, 1)]
+    ("compile_epoch", "seeds"), [(epoch_loops.compile_epoch_loop, 2), (epoch_loops.compile_stepwise_epoch, 1)]
 )
 def test_each_step_of_each_seed_augments_with_a_key_of_its_own(compile_epoch, seeds, tiny_npz, tiny_arrays):
     asked = experiment(tiny_npz, seeds=seeds)
@@ -169,12 +169,12 @@ def test_an_epoch_that_is_run_again_draws_the_same(tmp_path, tiny_npz, quiet, mo
         if len(given_keys) == 2:
             raise Interrupted
         integers, margins = np.zeros((1, 7, 8), np.int32), np.zeros((1, 7, 8), np.float32)
-        return state, steps.Batches(np.zeros((1, 7)), integers, margins, integers)
+        return state, epoch_loops.Batches(np.zeros((1, 7)), integers, margins, integers)
 
     def run_evaluation(params, statistics, inputs, images):
         return np.zeros((1, len(images), 3))
 
-    monkeypatch.setattr(steps, "compile_loops", lambda *_: (run_epoch, run_evaluation))
+    monkeypatch.setattr(epoch_loops, "compile_loops", lambda *_: (run_epoch, run_evaluation))
     monkeypatch.setattr(loop, "plot", lambda *_: None)
     with pytest.raises(Interrupted):
         loop.train("cross_entropy", asked, tmp_path / "run", quiet)

@@ -16,7 +16,7 @@ from experiments.data import npz, sources, stream
 from experiments.data.dataset import Stream
 from experiments.runs import run_folder
 from experiments.terminal import UserError
-from experiments.training import checkpoints, from_disk, loop, setup, steps, training_data
+from experiments.training import checkpoints, epoch_loops, loop, setup, steps, training_data
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -233,15 +233,12 @@ def test_a_streamed_epoch_is_the_epoch_in_memory_to_the_bit(tiny_npz):
     parts = setup.assemble(METHOD, asked, (4, 4, 1), 3, 60)
     given, keys = jnp.asarray(loaded.train_labels)[None], training_data.seed_keys(asked)["order"]
     found = []
-    for compile_epoch, dataset in (
-        (lambda: steps.compile_stepwise_epoch(parts, 8, 1), loaded),
-        (lambda: from_disk.compile_streamed_epoch(parts, 8), opened),
-    ):
-        images = dataset.train_images
+    run_epoch = epoch_loops.compile_stepwise_epoch(parts, 8, 1)
+    for images in (loaded.train_images, opened.train_images):
         inputs = training_data.measure_inputs(images, standardize=True)
         state = setup.initial_state(parts, asked)
         images = images if isinstance(images, Stream) else jnp.asarray(images)
-        found.append((inputs, compile_epoch()(state, inputs, images, given, keys)))
+        found.append((inputs, run_epoch(state, inputs, images, given, keys)))
     chex.assert_trees_all_equal(*found)
 
 
@@ -253,10 +250,10 @@ def test_a_run_killed_within_an_epoch_ends_in_the_same_bits(tmp_path, tiny_npz, 
 
     def killed_after(number):
         """The step of the whole run at which training stops; the batch of every step is noted."""
-        compiled = from_disk.compile_streamed_epoch
+        compiled = epoch_loops.compile_stepwise_epoch
 
-        def compile_epoch(parts, batch_size):
-            run_epoch = compiled(parts, batch_size)
+        def compile_epoch(parts, batch_size, num_seeds):
+            run_epoch = compiled(parts, batch_size, num_seeds)
 
             def noted(*args, keep, **options):
                 def stop(step, state, done):
@@ -273,13 +270,13 @@ def test_a_run_killed_within_an_epoch_ends_in_the_same_bits(tmp_path, tiny_npz, 
 
     # Seven steps an epoch: killed after the fifth of the second, resumed after the third.
     with monkeypatch.context() as patch:
-        patch.setattr(from_disk, "compile_streamed_epoch", killed_after(6 + 5))
+        patch.setattr(epoch_loops, "compile_stepwise_epoch", killed_after(6 + 5))
         with pytest.raises(KeyboardInterrupt):
             loop.train(METHOD, asked, run_dir, quiet)
     assert {path.name for path in (run_dir / "checkpoints-within-epochs").iterdir()} == {"5", "10"}
     assert len(run_folder.read_metrics(run_dir, 1)) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(from_disk, "compile_streamed_epoch", killed_after(None))
+        patch.setattr(epoch_loops, "compile_stepwise_epoch", killed_after(None))
         loop.train(METHOD, asked, run_dir, quiet)
     assert taken == [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 4, 5, 6]
     loop.train(METHOD, experiment(tiny_npz), tmp_path / "whole", quiet)

@@ -9,7 +9,7 @@ from experiments.config import Augmentation, Experiment, Model, Optimization
 from experiments.models.build import build as build_network
 from experiments.models.speedrun import fit_whitening, identity_first, whitening_filters
 from experiments.terminal import UserError
-from experiments.training import setup, steps, training_data
+from experiments.training import epoch_loops, evaluation, setup, steps, training_data
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_the_filters_of_the_training_pictures_stay_as_they_are(images):
     for seed in range(2):
         np.testing.assert_array_equal(state.statistics["whitening"]["kernel"][...][seed], expected)
     before = jax.device_get((drawn.params, drawn.statistics["whitening"]["kernel"][...]))
-    run_epoch, _ = steps.compile_loops(parts, experiment)
+    run_epoch, _ = epoch_loops.compile_loops(parts, experiment)
     after, _ = run_epoch(state, inputs, images, given, training_data.seed_keys(experiment)["order"])
     np.testing.assert_array_equal(after.statistics["whitening"]["kernel"][...][1], expected)
     moved = jax.tree.map(lambda old, new: bool(np.any(old != np.asarray(new))), before[0], after.params)
@@ -101,8 +101,10 @@ def test_a_mirror_image_is_predicted_alike_and_in_between(images):
     params, statistics = parts.network.init(jax.random.key(0))
     plain = parts._replace(evaluate_flipped=False)
     mirrored = images[:, :, ::-1]
-    found, of_mirrored = (steps.predicted_logits(parts, params, statistics, x) for x in (images, mirrored))
-    one, other = (steps.predicted_logits(plain, params, statistics, x) for x in (images, mirrored))
+    found, of_mirrored = (
+        evaluation.predicted_logits(parts, params, statistics, x) for x in (images, mirrored)
+    )
+    one, other = (evaluation.predicted_logits(plain, params, statistics, x) for x in (images, mirrored))
     assert np.abs(one - other).max() > 1e-3
     np.testing.assert_allclose(found, of_mirrored, atol=1e-6)
     np.testing.assert_allclose(found, (one + other) / 2, atol=1e-6)

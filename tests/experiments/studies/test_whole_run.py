@@ -10,7 +10,7 @@ import pytest
 from experiments.config import Augmentation, Experiment, Model, Optimization
 from experiments.studies import whole_run
 from experiments.studies.whole_run import Pictures
-from experiments.training import setup, steps, training_data
+from experiments.training import evaluation, setup, training_data
 
 EXAMPLES, TESTED, CLASSES = 48, 20, 3
 
@@ -70,7 +70,7 @@ def run(method, asked, pictures, **options):
 )
 def test_the_compiled_loop_is_the_loop_of_steps(method, pictures, monkeypatch):
     # So that the last chunk of test pictures is not full.
-    monkeypatch.setattr(steps, "EVALUATION_CHUNK", 7)
+    monkeypatch.setattr(evaluation, "CHUNK", 7)
     in_one, step_by_step = (
         run(method, experiment(), pictures, step_by_step=value) for value in (False, True)
     )

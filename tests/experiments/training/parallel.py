@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments.config import Data, Experiment, Model, Optimization, Placement
 from experiments.models.network import Network
 from experiments.terminal import Progress
-from experiments.training import devices, loop, setup, steps, training_data
+from experiments.training import devices, epoch_loops, loop, setup, training_data
 from tests import split_memory
 
 STEPS, BATCH_SIZE, WIDTH, CLASSES = 20, 16, 12, 3
@@ -39,7 +39,7 @@ def network():
     return Network(init, apply, convolutional=False)
 
 
-def twenty_steps(mesh, compile_epoch=steps.compile_epoch_loop):
+def twenty_steps(mesh, compile_epoch=epoch_loops.compile_epoch_loop):
     """The state after them, of OGC with SANER, and their losses."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(STEPS * BATCH_SIZE, 4, 4, 1)).astype(np.float32)

@@ -14,7 +14,7 @@ from experiments import config
 from experiments.config import Placement
 from experiments.runs import run_folder
 from experiments.terminal import Stopped, UserError
-from experiments.training import devices, loop, steps
+from experiments.training import devices, epoch_loops, loop
 from tests import split_memory
 from tests.experiments.training import parallel
 from tests.experiments.training.test_train import experiment, shipped
@@ -43,8 +43,8 @@ def test_the_twenty_steps_clip(alone):
 @pytest.mark.parametrize(
     "compile_epoch",
     [
-        steps.compile_epoch_loop,
-        pytest.param(steps.compile_stepwise_epoch, marks=pytest.mark.slow),
+        epoch_loops.compile_epoch_loop,
+        pytest.param(epoch_loops.compile_stepwise_epoch, marks=pytest.mark.slow),
     ],
 )
 def test_eight_devices_are_one_device(alone, compile_epoch):

@@ -21,7 +21,7 @@ from experiments.config import Data, Experiment, Model, Optimization, Placement
 from experiments.data import sources
 from experiments.runs import run_folder
 from experiments.terminal import Progress, Stopped, UserError
-from experiments.training import checkpoints, loop, setup, steps, training_data
+from experiments.training import checkpoints, epoch_loops, loop, setup, steps, training_data
 
 FILES = {"config.json", "metrics.jsonl", "summary.json", "results.csv", "curves.png", "checkpoints"}
 
@@ -80,7 +80,7 @@ def test_a_run_leaves_its_files_behind(finished):
 
 
 def test_the_same_command_again_trains_nothing(run_dir, tiny_npz, quiet, monkeypatch):
-    monkeypatch.setattr(steps, "compile_loops", None)
+    monkeypatch.setattr(epoch_loops, "compile_loops", None)
     before = (run_dir / "summary.json").read_bytes()
     loop.train("cross_entropy", experiment(tiny_npz), run_dir, quiet)
     assert (run_dir / "summary.json").read_bytes() == before
@@ -168,7 +168,7 @@ def test_an_epoch_step_by_step_is_the_compiled_loop(seeds, tiny_npz):
     inputs = training_data.measure_inputs(dataset.train_images, standardize=False)
     images, given = jnp.asarray(dataset.train_images), jnp.tile(dataset.train_labels[None], (seeds, 1))
     found = []
-    for compile_epoch in (steps.compile_epoch_loop, steps.compile_stepwise_epoch):
+    for compile_epoch in (epoch_loops.compile_epoch_loop, epoch_loops.compile_stepwise_epoch):
         state = setup.initial_state(parts, asked)
         run_epoch = compile_epoch(parts, 8, seeds)
         found.append(run_epoch(state, inputs, images, given, training_data.seed_keys(asked)["order"]))
@@ -221,7 +221,7 @@ def test_one_epoch_is_the_protocol_in_numpy(tiny_npz):
     parts = setup.assemble("cross_entropy", tiny, (4, 4, 1), 3, 60)
     inputs = training_data.measure_inputs(dataset.train_images, standardize=False)
     state = setup.initial_state(parts, tiny)
-    run_epoch, _ = steps.compile_loops(parts, tiny)
+    run_epoch, _ = epoch_loops.compile_loops(parts, tiny)
 
     def weights(params):
         layers = [*(params["hidden"][i] for i in range(2)), params["head"]]
