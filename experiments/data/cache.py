@@ -1,13 +1,18 @@
 """Arrays that took long to make, kept in the user's cache folder under what they were made from."""
 
+import contextlib
 import hashlib
 import os
+import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from experiments.terminal import UserError
 
 
 def folder() -> Path:
@@ -45,18 +50,50 @@ def _read(path: Path, key: str) -> dict[str, NDArray] | None:
         return None
 
 
-def _write(path: Path, key: str, content: dict[str, NDArray]) -> None:
-    # Two runs may read the same folder at once.
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+def mapped(name: str, key: str, source: IO[bytes], before_copying: Callable[[], None]) -> NDArray:
+    """A memory map of the .npy file that `source` holds, copied to the folder `name` if it is not there.
+
+    What the folder has under another key is removed. Raises UserError if the copy cannot be written, and
+    what NumPy raises if `source` holds something else.
+    """
+    path = folder() / name / f"{key}.npy"
+    # Damaged, of another program, not there: copied anew, whatever it is.
+    with contextlib.suppress(Exception):
+        return np.lib.format.open_memmap(path, mode="r")
+    before_copying()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with _replacing(path) as unfinished:
             with unfinished.open("wb") as file:
-                np.savez(file, key=np.array(key), **content)  # type: ignore[arg-type]
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+                shutil.copyfileobj(source, file, 2**20)
+            np.lib.format.open_memmap(unfinished, mode="r")
+        for older in set(path.parent.glob("*.npy")) - {path}:
+            older.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); make room, or name another folder with the "
+            f"variable XDG_CACHE_HOME"
+        ) from error
+    return np.lib.format.open_memmap(path, mode="r")
+
+
+def _write(path: Path, key: str, content: dict[str, NDArray]) -> None:
+    try:
+        with _replacing(path) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, key=np.array(key), **content)  # type: ignore[arg-type]
     except OSError as error:
         warnings.warn(
             f"{path}: cannot be written ({error.strerror}); the images are read anew next time", stacklevel=2
         )
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path to write to within the `with`, after which it takes the place of `path` or is removed."""
+    # Two runs may read the same folder at once.
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

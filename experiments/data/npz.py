@@ -1,27 +1,25 @@
 """Examples in the arrays of an npz file."""
 
 import contextlib
-import os
-import struct
 import warnings
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.data import cache
 from experiments.data.dataset import Dataset, Examples, Stream, check_images, check_labels
-from experiments.terminal import UserError, one_line
+from experiments.terminal import QUIET, Progress, UserError, one_line
 
 
-def load(path: Path, *, streamed: bool = False) -> Dataset:
+def load(path: Path, progress: Progress = QUIET, *, streamed: bool = False) -> Dataset:
     """A file with train_images, train_labels and optionally train_clean_labels, test_images, test_labels."""
     arrays = read(
         path,
         ("train_images", "train_labels"),
         ("train_clean_labels", "test_images", "test_labels"),
-        mapped=streamed,
+        map_images=(lambda archive, name: _map(path, archive, name, progress)) if streamed else None,
     )
     read_images = _stream if streamed else check_images
     train_images = read_images(path, "train_images", arrays["train_images"])
@@ -79,11 +77,15 @@ def _stream(path: Path, key: str, images: NDArray) -> Stream:
 
 
 def read(
-    path: Path, required: tuple[str, ...], optional: tuple[str, ...], *, mapped: bool = False
+    path: Path,
+    required: tuple[str, ...],
+    optional: tuple[str, ...],
+    *,
+    map_images: Callable[[np.lib.npyio.NpzFile, str], NDArray] | None = None,
 ) -> dict[str, NDArray]:
     """The arrays of an npz file by name, without those of `optional` that it does not have.
 
-    With `mapped`, those that are called images are memory maps of the file.
+    Those that are called images are read by `map_images` if that is given.
     """
     with _opened(path) as archive:
         for name in required:
@@ -91,7 +93,9 @@ def read(
                 raise UserError(f"{path}: array {name!r} is missing; the file has {sorted(archive.files)}")
         found = [name for name in (*required, *optional) if name in archive]
         return {
-            name: _map(path, name) if mapped and name.endswith("images") else _array(path, archive, name)
+            name: map_images(archive, name)
+            if map_images is not None and name.endswith("images")
+            else _array(path, archive, name)
             for name in found
         }
 
@@ -133,30 +137,12 @@ def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray:
     return array
 
 
-def _map(path: Path, name: str) -> NDArray:
-    """A memory map of an array that lies in an npz file as it is."""
-    with (
-        _reading(path, f"array {name!r} cannot be read"),
-        zipfile.ZipFile(path) as archive,
-        path.open("rb") as file,
-    ):
-        info = archive.getinfo(f"{name}.npy")
-        if info.compress_type != zipfile.ZIP_STORED:
-            raise UserError(
-                f"{path}: array {name!r} is compressed and cannot be streamed; save the file with "
-                f"numpy.savez, or leave out --stream"
-            )
-        # A local header: 30 bytes, of which the last four are the lengths of the two fields that follow.
-        file.seek(info.header_offset + 26)
-        name_length, extra_length = struct.unpack("<HH", file.read(4))
-        file.seek(name_length + extra_length, os.SEEK_CUR)
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran_order, dtype = read_header(file)
-        if dtype.hasobject:
-            # A map would take the bytes of the pickle for addresses.
-            raise ValueError("pickled content is never loaded")
-        return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran_order else "C")
+def _map(path: Path, archive: np.lib.npyio.NpzFile, name: str, progress: Progress) -> NDArray:
+    """A memory map of an array, by way of a copy in the cache; in an archive it may be compressed."""
+    with _reading(path, f"array {name!r} cannot be read"):
+        entry = archive.zip.getinfo(f"{name}.npy")  # type: ignore[union-attr]  # it is open
+        with archive.zip.open(entry) as source:  # type: ignore[union-attr]
+            root, state = path.resolve(), path.stat()
+            key = cache.fingerprint(entry.CRC, entry.file_size, state.st_size, state.st_mtime_ns)
+            kept_as = f"{root.stem[:100]}-{cache.fingerprint(root)[:12]}-{name}"
+            return cache.mapped(kept_as, key, source, lambda: progress.say(f"{path}: copying {name} once"))

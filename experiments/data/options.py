@@ -40,7 +40,7 @@ class Data:
     `clean` or `clean_label`, it must equal the data set's own labels. In place of --noise."""
     stream: bool = False
     """Leave the images on disk and read each batch when it is needed, for data larger than the memory; one
-    seed, and of an npz file only an uncompressed one."""
+    seed only. The images of an npz file are copied to ~/.cache/noisy_optax once."""
     validation_fraction: float = 0.0
     """Fraction of the training examples held out, with the labels as given, for validation."""
     standardize: bool = False

@@ -29,7 +29,7 @@ def load(
                 raise UserError("--stream is for data on disk; digits are in memory, leave it out")
             return digits.load()
         case "npz" if where:
-            return npz.load(Path(where), streamed=streamed)
+            return npz.load(Path(where), progress, streamed=streamed)
         case "folder" if where:
             return folder.load(Path(where), progress, image_size=image_size, streamed=streamed)
         case "tfds" if where:

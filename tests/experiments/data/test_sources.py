@@ -128,6 +128,7 @@ def test_damaged_files_are_named(tmp_path, content, said):
     assert str(raised.value).startswith(str(path))
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_a_single_number_is_no_images_in_memory_or_streamed(tmp_path):
     np.savez(tmp_path / "one.npz", train_images=np.float32(1), train_labels=np.arange(3))
     for streamed in (False, True):

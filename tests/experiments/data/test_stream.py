@@ -1,7 +1,10 @@
 import io
 import json
+import os
+import resource
 import threading
 import time
+from types import SimpleNamespace
 
 import chex
 import jax.numpy as jnp
@@ -12,7 +15,7 @@ from PIL import Image
 
 from experiments.__main__ import main
 from experiments.config import Data, Experiment, Model, Optimization
-from experiments.data import npz, sources, stream
+from experiments.data import cache, npz, sources, stream
 from experiments.data.dataset import Stream
 from experiments.runs import run_folder
 from experiments.terminal import UserError
@@ -164,7 +167,6 @@ def test_an_array_of_a_file_is_not_read_before_it_is_needed(tiny_npz, monkeypatc
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda path, arrays: np.savez_compressed(path, **arrays), "'train_images' is compressed"),
         (lambda path, arrays: np.savez(path, **{**arrays, "train_images": np.full((60, 3), np.inf)}),
          "train_images has a value that is not a finite float32 at index 0"),
         (lambda path, arrays: np.savez(path, **{**arrays, "train_images": np.array([{}] * 60, object)}),
@@ -177,6 +179,58 @@ def test_files_that_cannot_be_streamed(tmp_path, tiny_arrays, change, said):
     change(tmp_path / "a.npz", tiny_arrays)
     with pytest.raises(UserError, match=said):
         sources.load(f"npz:{tmp_path / 'a.npz'}", streamed=True)
+
+
+def test_images_of_a_file_are_copied_once_and_anew_when_it_changes(tmp_path, tiny_arrays):
+    path, said = tmp_path / "a.npz", []
+    images = tiny_arrays["train_images"]
+
+    def streamed():
+        progress = SimpleNamespace(say=said.append)
+        return npz.load(path, progress, streamed=True).train_images.read(np.arange(len(images)))
+
+    def copies():
+        return [file.name for file in cache.folder().glob("*/*")]
+
+    np.savez_compressed(path, train_images=images, train_labels=tiny_arrays["train_labels"])
+    for _ in range(2):
+        np.testing.assert_array_equal(streamed(), images)
+    assert said == [f"{path}: copying train_images once"]
+    first = copies()
+    # Of the same size, and as old.
+    state = path.stat()
+    np.savez(path, train_images=images[::-1], train_labels=tiny_arrays["train_labels"])
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    np.testing.assert_array_equal(streamed(), images[::-1])
+    assert len(copies()) == 1
+    assert copies() != first
+    (copy,) = cache.folder().glob("*/*.npy")
+    copy.write_bytes(copy.read_bytes()[:-1])
+    np.testing.assert_array_equal(streamed(), images[::-1])
+    assert len(said) == 3
+
+
+def test_a_copy_that_finds_no_room_is_one_line_and_leaves_nothing(tmp_path, tiny_npz, capsys):
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, unlimited[1]))
+    try:
+        code = main(["train", "--dataset", f"npz:{tiny_npz}", "--stream", "--run-dir", str(tmp_path / "run")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert code == 2
+    assert "cannot be written (File too large); make room, or name another" in capsys.readouterr().err
+    assert [file for file in cache.folder().rglob("*") if file.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"\x93NUMPY", b"\x93NAMPY")]
+)
+def test_a_damaged_file_leaves_no_copy(tmp_path, tiny_npz, damage):
+    path = tmp_path / "damaged.npz"
+    path.write_bytes(damage(tiny_npz.read_bytes()))
+    with pytest.raises(UserError, match=r"damaged.npz: .*cannot be read"):
+        npz.load(path, streamed=True)
+    assert list(cache.folder().rglob("*.npy*")) == []
 
 
 def test_what_does_not_go_with_a_stream(tmp_path, tmp_path_factory, tiny_arrays, capsys, monkeypatch):
