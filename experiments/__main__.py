@@ -6,19 +6,18 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any, Union
 
 import jax
-import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
 from experiments import presets, terminal
-from experiments.commands import flags
+from experiments.commands import flags, flat
 from experiments.data import cache
 from experiments.terminal import Stopped, UserError
 
-# The module of each command has a function `run(flags, console)`.
+# The subcommand of each kind of flags; the module of that name has a function `run(flags, console)`.
 COMMANDS: dict[type, str] = {
     flags.Train: "train",
     flags.Compare: "compare",
@@ -28,17 +27,6 @@ COMMANDS: dict[type, str] = {
     flags.Prepare: "prepare",
     flags.List: "list",
 }
-Command = (
-    Annotated[flags.Train, subcommand("train")]
-    | Annotated[flags.Compare, subcommand("compare")]
-    | Annotated[flags.Predict, subcommand("predict")]
-    | Annotated[flags.Audit, subcommand("audit")]
-    | Annotated[flags.Report, subcommand("report")]
-    | Annotated[flags.Prepare, subcommand("prepare")]
-    | Annotated[flags.List, subcommand("list")]
-)
-
-
 STOPPED = 75
 
 
@@ -88,21 +76,32 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def parse(args: list[str]) -> Command:
-    """The command that the arguments spell; `train` and `compare` start from a preset if they name one."""
+def parse(args: list[str]) -> Any:
+    """The flags of the command that the arguments spell.
+
+    `train` and `compare` start from a preset if they name one.
+    """
     preset = presets.chosen(args)
-    return terminal.parse(
-        Command,
+    train = flags.Train() if preset is None else dataclasses.replace(preset.train, preset=preset.name)
+    compare = flags.Compare() if preset is None else _compare_like(preset)
+    starts = {flags.Train: train, flags.Compare: compare}
+    shown = {
+        name: flat.flattened(starts[kind], flags.ORDERS[kind]) if kind in starts else kind
+        for kind, name in COMMANDS.items()
+    }
+    parsed = terminal.parse(
+        Union[tuple(Annotated[kind, subcommand(name)] for name, kind in shown.items())],  # noqa: UP007
         args,
         "python -m experiments",
-        default=tyro.MISSING_NONPROP if preset is None else _from_preset(args[0], preset),
         description=__doc__,
     )
+    for kind, start in starts.items():
+        if type(parsed) is shown[COMMANDS[kind]]:
+            return flat.nested_again(start, parsed)
+    return parsed
 
 
-def _from_preset(command: str, preset: presets.Preset) -> flags.Train | flags.Compare:
-    if command == "train":
-        return dataclasses.replace(preset.train, preset=preset.name)
+def _compare_like(preset: presets.Preset) -> flags.Compare:
     experiment = dataclasses.replace(preset.train.experiment, seeds=flags.Compare().experiment.seeds)
     return flags.Compare(experiment, ("cross_entropy", preset.train.method), preset=preset.name)
 
@@ -112,7 +111,7 @@ def _describe(error: OSError) -> str:
     return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
-def run(command: Command, console: Console) -> None:
+def run(command: Any, console: Console) -> None:
     """Carries out a parsed command."""
     # Each command imports what it needs, for all of it together takes seconds to import.
     module = importlib.import_module(f"experiments.commands.{COMMANDS[type(command)]}")

@@ -3,9 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from tyro.conf import arg
+from typing import Any, Literal
 
 from experiments import methods
 from experiments.data import augmentation, label_file
@@ -37,33 +35,30 @@ __all__ = [
     "shared_record",
 ]
 
-# Spread over the flags of its owner instead of getting a prefix of its own.
-FLAT = arg(name="")
-
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """Everything that decides a result, except the method."""
 
-    data: Annotated[Data, FLAT] = Data()
-    model: Annotated[Model, FLAT] = Model()
-    augmentation: Annotated[Augmentation, FLAT] = Augmentation()
-    optimization: Annotated[Optimization, FLAT] = Optimization()
+    data: Data = Data()
+    model: Model = Model()
+    augmentation: Augmentation = Augmentation()
+    optimization: Optimization = Optimization()
     seeds: int = 1
-    """How many runs with seeds of their own (noise, initialisation, order), trained side by side."""
+    """Runs with seeds of their own (noise, initial weights, order), trained side by side."""
     first_seed: int = 0
-    """The seeds are first_seed, first_seed + 1, ..."""
+    """The first of the seeds, which are consecutive."""
     select: Literal["last", "validation"] = "last"
-    """Whose parameters `predict` uses: the last epoch's, or those of the best accuracy on the
-    held-out given labels (needs --validation-fraction)."""
+    """Which epoch's parameters `predict` uses: the last, or the best by accuracy on the labels that
+    --validation-fraction holds out."""
     group_statistics: bool = False
-    """Log after each epoch which share of the gradient's components is in each of SANER's groups and, where
-    clean labels are known, how much each group fits wrong labels compared to right ones; on the first 128
-    training examples, with SAM's perturbation of length 0.1, whatever the method's own."""
+    """Log after each epoch the shares of SANER's groups of gradient components and, if clean labels are
+    known, how much each fits wrong labels compared to right ones; on 128 training examples, with SAM's
+    perturbation of length 0.1."""
     checkpoint_every: int = 10
     """Epochs between checkpoints."""
     checkpoint_every_steps: int | None = None
-    """With --stream, also a checkpoint after so many steps within an epoch, to resume at that very batch."""
+    """With --stream, steps between checkpoints within an epoch, to resume at that very batch."""
 
 
 def check(experiment: Experiment) -> None:

@@ -6,8 +6,25 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from experiments.config import FLAT, Experiment, Placement
+from experiments.config import Experiment, Placement
 from experiments.training.devices import FigureFormat
+
+# The order in which `--help` shows them: what is set first comes first.
+_DATA = ("dataset", "data_dir", "image_size", "stream", "standardize", "validation_fraction")
+_LABELS = ("noise", "noise_rate", "labels_file")
+_OPTIMIZATION = (
+    *("epochs", "batch_size", "optimizer", "learning_rate", "learning_rate_schedule", "learning_rate_steps"),
+    *("learning_rate_factor", "warmup_epochs", "momentum", "nesterov", "weight_decay", "weight_decay_on"),
+    *("l1_decay", "gradient_norm_clip", "perturbed_statistics"),
+)
+_NETWORK = ("model", "width", "norm", "precision")
+_AUGMENTATION = ("augment", "crop_padding", "rotation_degrees", "evaluate_flipped")
+_RUN = ("preset", "run_dir", "seeds", "first_seed", "select")
+_DEVICES = ("devices", "coordinator", "processes", "process_id")
+_KEPT = ("group_statistics", "figure_format", "checkpoint_every", "checkpoint_every_steps")
+_REST = (*_RUN, *_OPTIMIZATION, *_NETWORK, *_AUGMENTATION)
+_TRAIN = (*_DATA, *_LABELS, "method", *_REST, *_DEVICES, *_KEPT, "stop_after")
+_COMPARE = (*_DATA, *_LABELS, "noises", "methods", *_REST, *_KEPT)
 
 _METHOD = (
     "LOSS or LOSS+TRANSFORMATION, each NAME or NAME:KEY=VALUE,... with hyper-parameters, or FILE.py:NAME"
@@ -18,20 +35,20 @@ _METHOD = (
 class Train:
     """Train one method; the same command again resumes where it was interrupted."""
 
-    experiment: Annotated[Experiment, FLAT] = Experiment()
-    placement: Annotated[Placement, FLAT] = Placement()
+    experiment: Experiment = Experiment()
+    placement: Placement = Placement()
     method: Annotated[str, arg(help=f"{_METHOD}. `list methods` has all.")] = "cross_entropy"
     run_dir: Path | None = None
-    """Where the results go; by default runs/ and a name made of data set, noise and method."""
+    """Where the results go; by default runs/DATA-NOISE-RATE-METHOD."""
     preset: str | None = None
-    """Start from a paper's setting, which becomes the default of all other flags; `list presets` has all."""
+    """A paper's setting, the default of all other flags; `list presets` has all."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
     """Train several methods on the same data and seeds, under one kind of noise or several, and tabulate."""
 
-    experiment: Annotated[Experiment, FLAT] = Experiment(seeds=3)
+    experiment: Experiment = Experiment(seeds=3)
     methods: Annotated[tuple[str, ...], arg(help=f"One or more, each {_METHOD}.")] = (
         "cross_entropy",
         "mean_absolute_error",
@@ -45,14 +62,17 @@ class Compare:
         "cross_entropy+saner",
     )
     noises: tuple[str, ...] = ()
-    """Several kinds of noise, a column each, in place of --noise and --noise-rate: `none`, KIND-RATE such as
-    `symmetric-0.4`, or `labels-file` for the labels of --labels-file."""
+    """In place of --noise, several: `none`, KIND-RATE such as `symmetric-0.4`, or `labels-file` for those of
+    --labels-file."""
     figure_format: FigureFormat = "png"
-    """The format of the pictures; `pdf` and `svg` are for papers."""
+    """Of the pictures."""
     run_dir: Path | None = None
-    """Where the results go, one folder per method; by default runs/ and a name made of data set and noise."""
+    """Where the results go, a folder per method; by default runs/DATA-NOISE-RATE-compare."""
     preset: str | None = None
-    """Start from a paper's setting, which becomes the default of all other flags; `list presets` has all."""
+    """A paper's setting, the default of all other flags; `list presets` has all."""
+
+
+ORDERS = {Train: _TRAIN, Compare: _COMPARE}
 
 
 @dataclasses.dataclass(frozen=True)

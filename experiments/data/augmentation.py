@@ -24,14 +24,14 @@ class Augmentation:
     """Random changes of training images, new ones each epoch."""
 
     augment: tuple[Literal["crop", "flip", "rotate"], ...] = ()
-    """In the order given: `crop` pads with black and cuts out a window of the old size; `flip` mirrors left
-    and right, half of the time; `rotate` turns about the centre, with black corners."""
+    """In the order given: `crop` pads with black and cuts out the old size; `flip` mirrors left and right
+    half of the time; `rotate` turns about the centre, with black corners."""
     crop_padding: int = 4
     """Pixels of padding on each side."""
     rotation_degrees: float = 15.0
     """Largest angle, either way."""
     evaluate_flipped: bool = False
-    """Predict with the mean of the logits of each image and its mirror image."""
+    """Predict with the mean logits of each image and its mirror image."""
 
 
 def check(augmentation: Augmentation) -> None:

@@ -17,34 +17,32 @@ class Data:
     """The examples, and what is done to their training labels."""
 
     dataset: str = "digits"
-    """`digits` (scikit-learn's, embedded); `npz:FILE` with the arrays train_images, train_labels and
-    optionally test_images, test_labels, train_clean_labels; `folder:DIR` with a sub-folder of PNG, JPEG or
-    WebP files for each class, or DIR/train and DIR/test with them; `tfds:NAME`, or just cifar10, cifar100,
-    mnist or fashion_mnist, from TensorFlow Datasets (`prepare` it once)."""
+    """`digits`; `npz:FILE` with arrays train_images, train_labels and optionally test_images, test_labels,
+    train_clean_labels; `folder:DIR` with a sub-folder of PNG, JPEG or WebP files for each class, or with
+    such DIR/train and DIR/test; `tfds:NAME`, or just cifar10, cifar100, mnist or fashion_mnist, from
+    TensorFlow Datasets (`prepare` it once)."""
     data_dir: str | None = None
-    """Where TensorFlow Datasets are; by default the variable TFDS_DATA_DIR, or its own default."""
+    """Where TensorFlow Datasets are; by default where TFDS_DATA_DIR or the library says."""
     image_size: int | None = None
-    """Scale the images of a folder or a TensorFlow data set to this height and width, whatever their shape;
-    needed if sizes differ."""
+    """Scale the images of folder: or tfds: to this height and width; needed if their sizes differ."""
     noise: Noise = "none"
-    """What wrong labels to add: to another class (symmetric), to any class, the true one included
-    (uniform), to the next class (pair), by CIFAR-10's class map (asymmetric; of ten classes five change), to
-    the next class of CIFAR-100's superclass (superclass) or of the same five class numbers, 0 to 4, 5 to 9
-    and so on (next_of_five), to a class that depends on what the example looks like (instance)."""
+    """What to change labels to: another class (symmetric), any class, the true one too (uniform), the next
+    class (pair), by CIFAR-10's class map (asymmetric, five classes change), the next of CIFAR-100's
+    superclass (superclass), the next of 0 to 4, 5 to 9 and so on (next_of_five), or a class that depends on
+    what the example looks like (instance)."""
     noise_rate: float | None = None
-    """Fraction of training labels to change, 0 to 1; needed unless the noise is `none`. Of asymmetric noise,
-    the fraction within the classes that change."""
+    """Fraction of training labels to change, 0 to 1; for asymmetric noise, of the classes that change."""
     labels_file: str | None = None
-    """Train on labels from FILE.npy or FILE.npz:KEY, such as CIFAR-N's, whose rate of error is then measured
-    against the data set's own; KEY may be left out where only one array fits. If the file has an array
-    `clean` or `clean_label`, it must equal the data set's own labels. In place of --noise."""
+    """In place of --noise, train on labels from FILE.npy or FILE.npz:KEY (no KEY if only one array fits),
+    and measure their rate of error against the data set's own. An array `clean` or `clean_label` in the file
+    must equal those."""
     stream: bool = False
-    """Leave the images on disk and read each batch when it is needed, for data larger than the memory; one
-    seed only. The images of an npz file are copied to ~/.cache/noisy_optax once."""
+    """Leave the images on disk, for data larger than the memory; one seed only. Those of an npz file are
+    copied to ~/.cache/noisy_optax once."""
     validation_fraction: float = 0.0
-    """Fraction of the training examples held out, with the labels as given, for validation."""
+    """Fraction of the training examples to hold out, with labels as given."""
     standardize: bool = False
-    """Subtract the training mean and divide by the standard deviation, per channel (images) or feature."""
+    """Bring each channel or feature to mean 0 and standard deviation 1."""
 
 
 def check(data: Data) -> None:

@@ -15,17 +15,17 @@ class Model:
         "speedrun"
     ] = "mlp"  # fmt: skip
     """`mlp`: two hidden layers. The others want images [N, H, W, C]. `cnn`: two 3x3 convolutions and a hidden
-    layer; `cnn8`: the 8 layers of the papers on robust losses; `resnet18` to `resnet50` and
-    `wideresnet40_2`, `wideresnet28_10` (depth, widening): as on CIFAR, with a 3x3 convolution first;
-    `speedrun`: whitening and six 3x3 convolutions, which learn CIFAR-10 in seconds on a GPU."""
+    layer; `cnn8`: the 8 layers of papers on robust losses; `resnet...` and `wideresnet...` (depth,
+    widening): as for CIFAR, a 3x3 convolution first; `speedrun`: whitening and six 3x3 convolutions, which
+    learn CIFAR-10 in seconds on a GPU."""
     width: int = 256
-    """Units in a hidden layer of `mlp` and `cnn`; the convolutions of `cnn` have an eighth and a quarter of
-    it as channels, those of `speedrun` a quarter of it, all of it and all of it."""
+    """Units in a hidden layer of `mlp` and `cnn`. Channels are 1/8 and 1/4 of it in `cnn`; 1/4, 1 and 1
+    times it in `speedrun`."""
     norm: Literal["default", "none", "batch", "group"] = "default"
-    """Normalisation after each convolution and hidden layer (of `cnn`, the convolutions only); by default
-    none in `mlp` and `cnn`, batch in the others."""
+    """After each convolution and hidden layer (in `cnn`, each convolution); by default none in `mlp` and
+    `cnn`, batch in the others."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What convolutions and hidden layers are computed in; parameters, norms and logits stay float32."""
+    """Of convolutions and hidden layers; parameters, norms and logits are float32."""
 
 
 def check(model: Model) -> None:

@@ -99,7 +99,7 @@ def measure(work: Path, only: tuple[str, ...], console: Console) -> None:
 def _measure_on_digits(measurement: Measurement, work: Path, console: Console) -> dict[Path, Path]:
     folder = work / measurement.name
     command = parse(["compare", *measurement.flags, "--run-dir", str(folder)])
-    compare.run(command, console)  # type: ignore[arg-type]  # what `compare` parses to
+    compare.run(command, console)
     if measurement.name == "curves":
         return {}
     summary = folder / ("matrix.json" if "--noises" in measurement.flags else "summary.json")

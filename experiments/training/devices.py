@@ -22,19 +22,19 @@ class Placement:
     """Where and how long a run happens and how it is drawn; its result changes by rounding at most."""
 
     devices: int = 1
-    """Devices of this host to split each batch over; a run may be resumed on another number."""
+    """Devices of this host to split each batch over; may change when a run resumes."""
     coordinator: str | None = None
-    """For a run on several hosts, each of which starts the same command: HOST:PORT of the first, or `auto` if
-    JAX can find out (Slurm, Open MPI, Kubernetes, Cloud TPU). The run folder must be shared by all."""
+    """For several hosts, which all start the same command and share the run folder: HOST:PORT of the first,
+    or `auto` if JAX can find out (Slurm, Open MPI, Kubernetes, Cloud TPU)."""
     processes: int | None = None
     """How many processes the run has; with --coordinator HOST:PORT."""
     process_id: int | None = None
     """Which of them this is, from 0; with --coordinator HOST:PORT."""
     figure_format: FigureFormat = "png"
-    """The format of the pictures in the run folder; `pdf` and `svg` are for papers."""
+    """Of the pictures in the run folder."""
     stop_after: float | None = None
-    """Minutes of training after which to stop, with a checkpoint, at the end of an epoch; the exit code is
-    then 75, and the same command goes on."""
+    """Minutes after which to end with a checkpoint at the end of an epoch; the exit code is then 75, and the
+    same command goes on."""
 
 
 def connect(placement: Placement) -> None:

@@ -20,22 +20,20 @@ class Optimization:
     batch_size: int = 64
     """Examples per step; an epoch's last, smaller batch is dropped."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    """`sgd`: stochastic gradient descent with momentum; `adamw`: Adam with decoupled weight decay, which
-    wants a --learning-rate near 0.001."""
+    """`sgd` has momentum; `adamw` wants a --learning-rate near 0.001."""
     learning_rate: float = 0.1
-    """Initial learning rate (after the warm-up, if there is one)."""
+    """At the start, or after the warm-up."""
     learning_rate_schedule: Literal["cosine", "step", "constant", "triangle"] = "cosine"
-    """From epoch to epoch: `cosine` ends at 0; `step` multiplies by --learning-rate-factor after each of
-    --learning-rate-steps epochs. From batch to batch: `triangle` falls to 0 in equal steps after the
-    warm-up."""
+    """From epoch to epoch, `cosine` falls to 0, and `step` multiplies by --learning-rate-factor after the
+    epochs --learning-rate-steps. From batch to batch, `triangle` falls to 0 evenly."""
     learning_rate_steps: tuple[int, ...] = ()
-    """Epochs after which the step schedule lowers the rate, counted from the start, e.g. 40 80."""
+    """Epochs after which the step schedule lowers the rate, e.g. 40 80."""
     learning_rate_factor: float = 0.1
     """What the step schedule multiplies by."""
     warmup_epochs: int = 0
-    """Epochs in which the rate rises in equal steps, one per batch; cosine decays over those that remain."""
+    """Epochs in which the rate rises evenly, from batch to batch, before its schedule."""
     momentum: float = 0.9
-    """Heavy-ball momentum; of adamw, the decay of the first moment."""
+    """Of sgd; of adamw, the decay of the first moment."""
     nesterov: bool = False
     """Nesterov's form of the momentum."""
     weight_decay: float = 5e-4
@@ -43,13 +41,12 @@ class Optimization:
     weight_decay_on: Literal["all", "kernels"] = "all"
     """`all` parameters, as PyTorch does it, or `kernels`: no biases and no norms."""
     l1_decay: float = 0.0
-    """Weight of the sum of all parameters' absolute values, whose slope joins the gradient before it is
-    clipped: a part of active negative losses."""
+    """Weight of the parameters' absolute values, whose slope joins the gradient before it is clipped."""
     gradient_norm_clip: float | None = 5.0
     """Largest global norm of a step's gradient; None for no limit."""
     perturbed_statistics: bool = False
-    """With a sharpness-aware method and --norm batch, keep the batch statistics of the perturbed pass, as
-    SANER's published code does, rather than those of the parameters that are trained."""
+    """With a sharpness-aware method and --norm batch, keep the statistics of the perturbed pass, as SANER's
+    published code does."""
 
 
 def check(optimization: Optimization) -> None:

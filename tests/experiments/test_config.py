@@ -2,15 +2,14 @@ import dataclasses
 import json
 
 import pytest
-import tyro
 
+from experiments import __main__ as program
 from experiments import config, methods
-from experiments.__main__ import Command
 from experiments.terminal import UserError
 
 
 def parse(*args):
-    return tyro.cli(Command, args=list(args))
+    return program.parse(list(args))
 
 
 def test_train_flags_reach_their_fields():
