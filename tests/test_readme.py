@@ -30,14 +30,13 @@ def test_the_tables_are_those_of_the_committed_results():
 
 
 def test_the_commands_it_shows_exist():
-    import tyro
 
-    from experiments.__main__ import Command
+    from experiments.__main__ import parse
 
     commands = re.findall(r"^python -m experiments (.*?)$", README, flags=re.MULTILINE)
     assert len(commands) == 6
     for command in commands:
-        tyro.cli(Command, args=command.split())
+        parse(command.split())
 
 
 def test_level_is_two_standard_errors_below():

@@ -16,7 +16,7 @@ from experiments import config, methods
 from experiments.commands.flags import Compare
 from experiments.config import Experiment, Placement
 from experiments.pages import plots
-from experiments.runs import long_table, run_folder
+from experiments.runs import event_files, long_table, run_folder
 from experiments.terminal import QUIET, Progress, UserError
 from experiments.training import metrics
 from experiments.training.loop import train
@@ -26,7 +26,8 @@ from experiments.training.metrics import percent
 def run(command: Compare, console: Console) -> None:
     """Trains the methods under the noise, or under each of several, and shows a table."""
     experiment = command.experiment
-    placement = Placement(figure_format=command.figure_format)
+    event_files.check(command.tensorboard)
+    placement = Placement(figure_format=command.figure_format, tensorboard=command.tensorboard)
     if command.noises:
         run_dir = command.run_dir or config.default_run_dir(experiment, "matrix")
         matrix(command.methods, command.noises, experiment, run_dir, console, placement)

@@ -21,7 +21,7 @@ _NETWORK = ("model", "width", "norm", "precision")
 _AUGMENTATION = ("augment", "crop_padding", "rotation_degrees", "evaluate_flipped")
 _RUN = ("preset", "run_dir", "seeds", "first_seed", "select")
 _DEVICES = ("devices", "coordinator", "processes", "process_id")
-_KEPT = ("group_statistics", "figure_format", "checkpoint_every", "checkpoint_every_steps")
+_KEPT = ("group_statistics", "figure_format", "tensorboard", "checkpoint_every", "checkpoint_every_steps")
 _REST = (*_RUN, *_OPTIMIZATION, *_NETWORK, *_AUGMENTATION)
 _TRAIN = (*_DATA, *_LABELS, "method", *_REST, *_DEVICES, *_KEPT, "stop_after")
 _COMPARE = (*_DATA, *_LABELS, "noises", "methods", *_REST, *_KEPT)
@@ -66,6 +66,8 @@ class Compare:
     --labels-file."""
     figure_format: FigureFormat = "png"
     """Of the pictures."""
+    tensorboard: bool = False
+    """Also write the metrics as event files for TensorBoard, in each method's folder."""
     run_dir: Path | None = None
     """Where the results go, a folder per method; by default runs/DATA-NOISE-RATE-compare."""
     preset: str | None = None

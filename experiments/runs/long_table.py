@@ -25,12 +25,9 @@ def rows(method: str, data: Data, seeds: list[int], history: list[dict[str, Any]
     """
     noise = "labels-file" if data.labels_file is not None else data.noise
     for measured in history:
-        for name, values in measured.items():
-            if name == "epoch":
-                continue
-            for metric, of_seeds in _by_seed(name, values, len(seeds)):
-                for seed, value in zip(seeds, of_seeds, strict=True):
-                    yield method, noise, data.noise_rate, seed, measured["epoch"], metric, float(value)
+        for metric, of_seeds in by_seed(measured, len(seeds)):
+            for seed, value in zip(seeds, of_seeds, strict=True):
+                yield method, noise, data.noise_rate, seed, measured["epoch"], metric, float(value)
 
 
 def write(path: Path, table: Iterator[Row]) -> None:
@@ -41,13 +38,19 @@ def write(path: Path, table: Iterator[Row]) -> None:
         writer.writerows(table)
 
 
-def _by_seed(name: str, values: Any, num_seeds: int) -> Iterator[tuple[str, np.ndarray]]:
-    """A metric of every seed; what is the same for all is repeated, and a list for each seed is numbered."""
-    array = np.asarray(values, float)
-    if array.ndim == 0:
-        yield name, np.full(num_seeds, array)
-    elif array.ndim == 1:
-        yield name, array
-    else:
-        for i, column in enumerate(array.reshape(num_seeds, -1).T):
-            yield f"{name}_{i}", column
+def by_seed(measured: dict[str, Any], num_seeds: int) -> Iterator[tuple[str, np.ndarray]]:
+    """The metrics of an epoch, each `[seeds]`, under their names.
+
+    What is the same for all seeds is repeated, and a list for each seed is numbered.
+    """
+    for name, values in measured.items():
+        if name == "epoch":
+            continue
+        array = np.asarray(values, float)
+        if array.ndim == 0:
+            yield name, np.full(num_seeds, array)
+        elif array.ndim == 1:
+            yield name, array
+        else:
+            for i, column in enumerate(array.reshape(num_seeds, -1).T):
+                yield f"{name}_{i}", column

@@ -118,7 +118,7 @@ def append_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
 def append_line(path: Path, content: Any) -> None:
     """Adds a line of JSON to a file."""
     if devices.is_main_process():
-        with _writing(path), path.open("a") as file:
+        with writing(path), path.open("a") as file:
             file.write(json.dumps(_plain(content)) + "\n")
 
 
@@ -173,7 +173,7 @@ def write_text(path: Path, text: str) -> None:
 def whole(path: Path) -> Iterator[Path]:
     """The name under which to write what then becomes `path`, or is gone again if writing fails."""
     unfinished = path.with_name(path.name + ".unfinished")
-    with _writing(path):
+    with writing(path):
         try:
             yield unfinished
             os.replace(unfinished, path)
@@ -184,7 +184,8 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Within the `with`, what the system says of a failure becomes one line that names the file."""
     # The system does not say which file it was that found no room.
     try:
         yield

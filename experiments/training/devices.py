@@ -32,6 +32,8 @@ class Placement:
     """Which of them this is, from 0; with --coordinator HOST:PORT."""
     figure_format: FigureFormat = "png"
     """Of the pictures in the run folder."""
+    tensorboard: bool = False
+    """Also write the metrics as event files for TensorBoard, in the run folder."""
     stop_after: float | None = None
     """Minutes after which to end with a checkpoint at the end of an epoch; the exit code is then 75, and the
     same command goes on."""

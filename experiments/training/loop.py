@@ -10,7 +10,7 @@ import numpy as np
 
 import noisy_optax as nox
 from experiments.config import Experiment, Placement
-from experiments.runs import long_table, run_folder
+from experiments.runs import event_files, long_table, run_folder
 from experiments.terminal import Progress, Stopped
 from experiments.training import devices, epoch_loops, metrics
 from experiments.training.checkpoints import Checkpoints, abstract
@@ -29,30 +29,35 @@ def train(
     fold: Fold | None = None,
 ) -> dict[str, Any]:
     """Trains `method` in `run_dir`, resuming an interrupted run, and returns what summary.json says."""
+    event_files.check(placement.tensorboard)
     setup = set_up(method, experiment, placement, progress, fold)
     run_folder.claim(run_dir, setup.record)
     if (run_dir / "summary.json").exists():
-        summary = run_folder.read_summary(run_dir / "summary.json")
         progress.say(f"{run_dir}: already finished")
-        return summary
+        return run_folder.read_summary(run_dir / "summary.json")
     checkpoints, within_epochs = Checkpoints(run_dir / "checkpoints"), open_within_epochs(run_dir, setup)
     epoch, run = resume(setup, run_dir, checkpoints, within_epochs, progress)
     history = run_folder.read_metrics(run_dir, epoch)
     train_epoch, evaluate = epoch_runner(setup, within_epochs)
     measure = compile_measurement(setup, evaluate)
     started, diverged, last = time.perf_counter(), False, experiment.optimization.epochs
-    with progress.epochs(method, epoch, last) as report_epoch:
+    seeds = seeds_of(experiment)
+    with (
+        progress.epochs(method, epoch, last) as report_epoch,
+        event_files.opened(placement.tensorboard, run_dir, seeds, history) as add_events,
+    ):
         while epoch < last:
             state, batches = train_epoch(epoch, run)
             epoch += 1
             run, measured = measure(epoch, run, state, batches)
             run_folder.append_metrics(run_dir, measured)
+            add_events(measured)
             history.append(measured)
             stopping = epoch < last and is_time_over(placement, started)
             if stopping or is_checkpoint_due(epoch, experiment):
                 checkpoints.save(epoch, run)
             report_epoch(measured)
-            diverged = diverged or warn_if_diverged(method, measured, seeds_of(experiment))
+            diverged = diverged or warn_if_diverged(method, measured, seeds)
             if stopping:
                 checkpoints.close()
                 raise Stopped(f"{run_dir}: stopped after epoch {epoch}; the same command goes on from there")
