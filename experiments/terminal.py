@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-
-from experiments.training import metrics
 
 
 class UserError(Exception):
@@ -111,14 +108,14 @@ class Progress:
             yield lambda more: bar.advance(task, more)
 
     @contextlib.contextmanager
-    def epochs(self, name: str, done: int, total: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """Yields a function to call with the metrics of each finished epoch."""
+    def epochs(self, name: str, done: int, total: int) -> Iterator[Callable[[int, str], None]]:
+        """Yields a function to call with the number of each finished epoch and what was measured."""
         if not self._console.is_terminal:
             every = max(1, total // 10)
 
-            def say_now_and_then(measured: dict[str, Any]) -> None:
-                if measured["epoch"] % every == 0 or measured["epoch"] == total:
-                    self.say(f"{name}  epoch {measured['epoch']}/{total}  {_describe(measured)}")
+            def say_now_and_then(epoch: int, measured: str) -> None:
+                if epoch % every == 0 or epoch == total:
+                    self.say(f"{name}  epoch {epoch}/{total}  {measured}")
 
             yield say_now_and_then
             return
@@ -131,13 +128,7 @@ class Progress:
         )
         with Bar(*columns, console=self._console) as bar:
             task = bar.add_task(name, completed=done, total=total, measured="compiling")
-            yield lambda measured: bar.update(task, completed=measured["epoch"], measured=_describe(measured))
-
-
-def _describe(measured: dict[str, Any]) -> str:
-    name = metrics.headline(measured)
-    loss, accuracy = np.mean(measured["train_loss"]), np.mean(measured[name])
-    return f"loss {loss:.3f}  {name.replace('_', ' ')} {accuracy:.1%}"
+            yield lambda epoch, measured: bar.update(task, completed=epoch, measured=measured)
 
 
 # For callers that nobody watches.

@@ -15,6 +15,7 @@ from tyro.conf import Positional, subcommand
 from experiments import terminal
 from experiments.__main__ import guarded
 from experiments.runs import run_folder
+from experiments.studies.claims import Claim
 from experiments.terminal import Progress, check_output, check_range
 
 
@@ -65,20 +66,7 @@ class Regression:
 class Claims:
     """Test what the papers claim, on small data: what was measured, whether it held; 15 minutes for all."""
 
-    names: Positional[
-        tuple[
-            Literal[
-                "long_servedio",
-                "outliers",
-                "gradient_ratio",
-                "dal_dynamics",
-                "many_classes",
-                "group_fitting",
-                "saner_ablation",
-            ],
-            ...,
-        ]
-    ] = ()
+    names: Positional[tuple[Claim, ...]] = ()
     """Which ones; all by default. PHuber: `long_servedio` and `outliers`, linear models with label noise and
     outliers; OGC: `gradient_ratio` of wrong to right labels; `dal_dynamics`, early and late; logit bias:
     `many_classes`; SANER: `group_fitting` of the gradient's components, `saner_ablation` of alpha and k."""

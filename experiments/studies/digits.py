@@ -68,6 +68,7 @@ MODES = (
 # Without the norm clip, as the published SAM and SANER were run on digits.
 SHARPNESS = ("cross_entropy", "cross_entropy+sam", SANER)
 # What came later, with the baselines it is compared with.
+MORE_NOISES = (*FIRST_NOISES, "instance-0.4")
 MORE_METHODS = (
     "cross_entropy",
     "mean_absolute_error",
@@ -99,6 +100,17 @@ OTHER_METHODS = (
 )
 # Weight decays at which early-learning regularization was measured.
 ELR_DECAYS = ("0.0005", "0.002")
+
+
+def noise_name(noise: str) -> str:
+    """A noise for a person to read.
+
+    >>> noise_name("symmetric-0.4")
+    'symmetric 40 %'
+    """
+    kind, _, rate = noise.rpartition("-")
+    names = {"none": "clean", "labels-file": "human"}
+    return names.get(noise) or f"{kind} {float(rate):.0%}".replace("%", " %")
 
 
 class Regret(NamedTuple):

@@ -45,7 +45,7 @@ def measurements() -> Iterator[Measurement]:
         yield _compared(f"modes-adamw-{noise}", noise, digits.MODES, *later, *adamw)
     for noise in digits.FIRST_NOISES:
         yield _compared(f"sharpness-{noise}", noise, digits.SHARPNESS, *no_clip)
-    for noise in (*digits.FIRST_NOISES, "instance-0.4"):
+    for noise in digits.MORE_NOISES:
         yield _compared(f"more-{noise}", noise, digits.MORE_METHODS)
     for noise in digits.OTHER_NOISES:
         yield _compared(f"others-{noise}", noise, digits.OTHER_METHODS)

@@ -22,23 +22,15 @@ CIFAR10N = RESULTS.parent / "cifar10n"
 README = Path(__file__).parents[2] / "README.md"
 INDEX = README.parent / "docs" / "index.md"
 
-# Column heading -> result file. `make results` measures them.
-CELLS = {
-    "clean": "none",
-    "symmetric 20 %": "symmetric-0.2",
-    "symmetric 40 %": "symmetric-0.4",
-    "symmetric 60 %": "symmetric-0.6",
-    "pair 30 %": "pair-0.3",
-}
 
-# The methods of the files `more-*`, which have a cell more.
-MORE_CELLS = {**CELLS, "instance 40 %": "instance-0.4"}
-# The other losses were measured in these.
-OTHER_CELLS = {
-    "clean": "none",
-    "symmetric 40 %": "symmetric-0.4",
-    "instance 40 %": "instance-0.4",
-}
+def _cells(noises: Iterable[str]) -> dict[str, str]:
+    """Column heading -> the noise, which is also in the name of the result file; `make results` writes it."""
+    return {digits.noise_name(noise): noise for noise in noises}
+
+
+CELLS = _cells(digits.FIRST_NOISES)
+MORE_CELLS = _cells(digits.MORE_NOISES)
+OTHER_CELLS = _cells(digits.OTHER_NOISES)
 
 # What published.json calls our methods and cells.
 _PUBLISHED_METHODS = {
@@ -120,7 +112,7 @@ def _read(name: str) -> dict[str, Any]:
 def of_matrix(measured: dict[str, Any]) -> str:
     """Mean and standard deviation over seeds under each kind of noise, in percent; the best is bold."""
     shown = compare.accuracies(measured)
-    rows = [["method", *map(_noise, shown)], ["---"] + ["---:"] * len(shown)]
+    rows = [["method", *map(digits.noise_name, shown)], ["---"] + ["---:"] * len(shown)]
     best = [max(float(np.mean(own)) for own in of_cell.values()) for of_cell in shown.values()]
     for method in next(iter(shown.values())):
         row = [f"`{method}`"]
@@ -136,7 +128,7 @@ def of_elr(measured: dict[str, dict[str, Any]]) -> str:
     """Early-learning regularization under each kind of noise, a row for each weight decay."""
     shown = {decay: compare.accuracies(result) for decay, result in measured.items()}
     first = next(iter(shown.values()))
-    rows = [["weight decay", *map(_noise, first)], ["---"] + ["---:"] * len(first)]
+    rows = [["weight decay", *map(digits.noise_name, first)], ["---"] + ["---:"] * len(first)]
     for decay, cells in shown.items():
         spreads = (metrics.spread(of_cell["elr"]) for of_cell in cells.values())
         rows.append([decay, *(f"{s['mean']:.1f} ± {s['sd']:.1f}" for s in spreads)])
@@ -166,16 +158,8 @@ def regrets(measured: dict[str, Any], *, one_gradient: bool) -> str:
     for cell, found in digits.regrets(measured, one_gradient=one_gradient).items():
         mean, half = found.difference
         numbers = (f"{found.of_best:.2f}", f"{found.of_fixed:.2f}", f"{mean:+.2f} ± {half:.2f}")
-        rows.append([_noise(cell), f"`{found.best}`", *numbers, "yes" if mean >= -1 else "**no**"])
+        rows.append([digits.noise_name(cell), f"`{found.best}`", *numbers, "yes" if mean >= -1 else "**no**"])
     return markdown(rows)
-
-
-def _noise(cell: str) -> str:
-    """The name of a cell of the matrix for a person to read."""
-    kind, _, rate = cell.rpartition("-")
-    return {"none": "clean", "labels-file": "human"}.get(cell) or f"{kind} {float(rate):.0%}".replace(
-        "%", " %"
-    )
 
 
 def accuracies(
@@ -235,7 +219,7 @@ def against_fixed_thresholds(results: dict[str, dict[str, Any]]) -> str:
 
 def modes() -> str:
     """The two modes of the search, under both optimizers and for both bases, and their difference."""
-    cells = {"clean": "none", "symmetric 40 %": "symmetric-0.4", "pair 30 %": "pair-0.3"}
+    cells = _cells(digits.MODE_NOISES)
     rows = [["optimizer, base", *cells], ["---"] + ["---:"] * len(cells)]
     for optimizer in ("sgd", "adamw"):
         results = [_read(f"modes-{optimizer}-{file}") for file in cells.values()]

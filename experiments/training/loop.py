@@ -56,7 +56,7 @@ def train(
             stopping = epoch < last and is_time_over(placement, started)
             if stopping or is_checkpoint_due(epoch, experiment):
                 checkpoints.save(epoch, run)
-            report_epoch(measured)
+            report_epoch(epoch, metrics.in_words(measured))
             diverged = diverged or warn_if_diverged(method, measured, seeds)
             if stopping:
                 checkpoints.close()

@@ -47,6 +47,13 @@ def headline(metrics: dict[str, Any]) -> str:
     return next(name for name in order if name in metrics)
 
 
+def in_words(metrics: dict[str, Any]) -> str:
+    """The loss and the headline accuracy of an epoch, means over seeds."""
+    name = headline(metrics)
+    loss, accuracy = np.mean(metrics["train_loss"]), np.mean(metrics[name])
+    return f"loss {loss:.3f}  {name.replace('_', ' ')} {accuracy:.1%}"
+
+
 def summarize(epochs: list[dict[str, Any]]) -> dict[str, Any]:
     """The headline accuracy of a run: last epoch, mean of the last ten, best; mean and sd over seeds.
 

@@ -78,7 +78,7 @@ def set_up(
 def start(setup: Setup) -> Run:
     """The run before its first step."""
     parts, experiment, split = setup.parts, setup.experiment, setup.split
-    state = fit_network(parts, initial_state(parts, experiment), split.train_images, setup.inputs)
+    state = fit_network(parts, initial_state(parts, setup.keys), split.train_images, setup.inputs)
     return initial_run(state, parts, experiment, setup.inputs, len(setup.dataset.train_images))
 
 
@@ -113,8 +113,8 @@ def assemble(
     )
 
 
-def initial_state(parts: StepParts, experiment: Experiment) -> TrainState:
-    """Parameters and states before the first step, for all seeds."""
+def initial_state(parts: StepParts, keys: dict[str, PRNGKeyArray]) -> TrainState:
+    """Parameters and states before the first step, for all seeds, from their keys."""
     # It runs once: on a CPU, to optimize it takes longer than that saves.
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     draw = jax.jit(
@@ -122,7 +122,7 @@ def initial_state(parts: StepParts, experiment: Experiment) -> TrainState:
         out_shardings=devices.replicated(parts.mesh),
         compiler_options=options,
     )
-    return draw(devices.everywhere(parts.mesh, seed_keys(experiment)["init"]))
+    return draw(devices.everywhere(parts.mesh, keys["init"]))
 
 
 # What a network computes from training images before the first step is computed from so many.

@@ -105,5 +105,5 @@ class _Epochs(Progress):
         self._after_epoch = after_epoch
 
     @contextlib.contextmanager
-    def epochs(self, name: str, done: int, total: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-        yield lambda measured: self._after_epoch()
+    def epochs(self, name: str, done: int, total: int) -> Iterator[Callable[[int, str], None]]:
+        yield lambda epoch, measured: self._after_epoch()

@@ -34,14 +34,14 @@ def measure(blocks: int) -> dict[str, Any]:
 def against_plain_loop(model: str, blocks: int) -> dict[str, Any]:
     """An epoch as `train` runs it, over a loop that hands each batch to the device and reads each loss."""
     experiment, parts, inputs, images, given = _problem(model=model)
-    keys = training_data.seed_keys(experiment)["order"]
+    keys = training_data.seed_keys(experiment)
     run_epoch, _ = epoch_loops.compile_loops(parts, experiment)
     device_images, device_given = jnp.asarray(images), jnp.asarray(given)
-    state = {"ours": setup.initial_state(parts, experiment)}
-    state["plain"] = steps.first_seed(parts, setup.initial_state(parts, experiment))
+    state = {"ours": setup.initial_state(parts, keys)}
+    state["plain"] = steps.first_seed(parts, setup.initial_state(parts, keys))
 
     def ours():
-        state["ours"], batches = run_epoch(state["ours"], inputs, device_images, device_given, keys)
+        state["ours"], batches = run_epoch(state["ours"], inputs, device_images, device_given, keys["order"])
         return batches
 
     step = jax.jit(functools.partial(_step, parts), donate_argnums=0)
@@ -68,7 +68,7 @@ def against_plain_loop(model: str, blocks: int) -> dict[str, Any]:
 def step_time(*, batch_size: int = 128, classes: int = 10, width: int = 256, blocks: int) -> float:
     """Median milliseconds of a training step of the small network without convolutions."""
     _, parts, inputs, images, given = _problem(batch_size=batch_size, classes=classes, width=width)
-    state = steps.first_seed(parts, setup.initial_state(parts, config.Experiment()))
+    state = steps.first_seed(parts, setup.initial_state(parts, training_data.seed_keys(config.Experiment())))
     step = jax.jit(functools.partial(_step, parts))
     batch = jnp.asarray(images[:batch_size]), jnp.asarray(given[0, :batch_size])
     return timing.median_milliseconds(lambda: step(state, inputs, *batch), blocks=blocks, calls=STEPS_TIMED)

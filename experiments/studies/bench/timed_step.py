@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments import config
 from experiments.studies.bench import timing
-from experiments.training import setup, steps
+from experiments.training import setup, steps, training_data
 
 BATCH_SIZE, IMAGE_SHAPE, CLASSES = 128, (16, 16, 3), 10
 
@@ -36,7 +36,7 @@ class Training:
         images = rng.random((BATCH_SIZE, *shape), np.float32)
         parts = setup.assemble(method, experiment, shape, CLASSES, examples)
         self.indices = jnp.asarray(rng.permutation(examples)[:BATCH_SIZE], jnp.int32)
-        self.state = steps.first_seed(parts, setup.initial_state(parts, experiment))
+        self.state = steps.first_seed(parts, setup.initial_state(parts, training_data.seed_keys(experiment)))
         self.batch = jnp.asarray(images), jnp.asarray(rng.integers(0, CLASSES, BATCH_SIZE, np.int32))
         self.step = jax.jit(functools.partial(steps.train_step, parts), donate_argnums=0)
         self.first_call_seconds = round(timing.first_call(self), 2)

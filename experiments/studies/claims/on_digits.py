@@ -48,7 +48,7 @@ def epochs(setup: Setup) -> Iterator[tuple[TrainState, dict[str, Any]]]:
     )
     run_epoch, evaluate = epoch_loops.compile_loops(parts, experiment)
     images, given = jnp.asarray(split.train_images), jnp.asarray(split.train_given)
-    state = initial_state(parts, experiment)
+    state = initial_state(parts, setup.keys)
     for epoch in range(experiment.optimization.epochs):
         order = jax.vmap(jax.random.fold_in, (0, None))(setup.keys["order"], epoch)
         state, batches = run_epoch(state, inputs, images, given, order)

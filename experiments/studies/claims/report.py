@@ -1,11 +1,12 @@
 """Runs the claims, one after the other, and tells what held: on the terminal and on a page."""
 
+import importlib
 import inspect
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from rich import box
 from rich.console import Console
@@ -13,15 +14,7 @@ from rich.table import Table
 
 from experiments.runs import run_folder
 from experiments.studies import template
-from experiments.studies.claims import (
-    dal_dynamics,
-    gradient_ratio,
-    group_fitting,
-    long_servedio,
-    many_classes,
-    outliers,
-    saner_ablation,
-)
+from experiments.studies.claims import Claim
 from experiments.studies.claims.check import Check, verdict
 from experiments.studies.template import markdown
 from experiments.terminal import UserError
@@ -29,13 +22,7 @@ from experiments.terminal import UserError
 RESULTS = Path(__file__).parents[2] / "results" / "claims"
 
 CLAIMS: dict[str, ModuleType] = {
-    "long_servedio": long_servedio,
-    "outliers": outliers,
-    "gradient_ratio": gradient_ratio,
-    "dal_dynamics": dal_dynamics,
-    "many_classes": many_classes,
-    "group_fitting": group_fitting,
-    "saner_ablation": saner_ablation,
+    name: importlib.import_module(f"experiments.studies.claims.{name}") for name in get_args(Claim)
 }
 
 

@@ -167,7 +167,7 @@ def fitted_statistics(shape: Shape, images: np.ndarray, inputs: Inputs) -> Any:
     """What every run's network starts with and no seed changes: the whitening filters for the pictures."""
     asked = experiment(1, shape)
     parts = setup.assemble("cross_entropy", asked, images.shape[1:], CLASSES, len(images))
-    state = setup.initial_state(parts, asked)
+    state = setup.initial_state(parts, training_data.seed_keys(asked))
     return setup.fit_network(parts, state, images, inputs).statistics
 
 

@@ -54,7 +54,7 @@ def our_epoch(method: str, precision: Any, size: Size) -> Epoch:
     if size.toy:
         parts = parts._replace(network=_toy_network(precision))
     keys = training_data.seed_keys(experiment)
-    state = setup.initial_state(parts, experiment)
+    state = setup.initial_state(parts, keys)
     arguments = (
         training_data.measure_inputs(images, standardize=True),
         jnp.asarray(images),
@@ -65,7 +65,7 @@ def our_epoch(method: str, precision: Any, size: Size) -> Epoch:
     if jax.default_backend() == "cpu":
         run_epoch, needed = epoch_loops.compile_loops(parts, experiment)[0], None
         run_epoch(state, *arguments)
-        state = setup.initial_state(parts, experiment)
+        state = setup.initial_state(parts, keys)
     else:
         run_epoch = (
             epoch_loops.compile_epoch_loop(parts, size.batch_size, 1).lower(state, *arguments).compile()

@@ -145,7 +145,7 @@ def test_each_step_of_each_seed_augments_with_a_key_of_its_own(compile_epoch, se
     pixels, inputs = jnp.asarray(tiny_arrays["train_images"]), steps.Inputs(jnp.zeros(1), jnp.ones(1))
     given = jnp.zeros((seeds, 60), jnp.int32)
     keys = training_data.seed_keys(asked)
-    state = setup.initial_state(parts, asked)
+    state = setup.initial_state(parts, training_data.seed_keys(asked))
     run_epoch = compile_epoch(parts, 8, seeds)
     _, batches = run_epoch(state, inputs, pixels, given, keys["order"], keys["augment"])
     augmented = jax.jit(parts.augment)

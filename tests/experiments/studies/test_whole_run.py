@@ -50,8 +50,8 @@ def prepared(method, asked, pictures):
     images = np.asarray(pictures.train_images)
     parts = setup.assemble(method, asked, images.shape[1:], CLASSES, len(images))
     inputs = training_data.measure_inputs(images, standardize=True)
-    state = setup.fit_network(parts, setup.initial_state(parts, asked), images, inputs)
     keys = training_data.seed_keys(asked)
+    state = setup.fit_network(parts, setup.initial_state(parts, keys), images, inputs)
     return parts, (state, inputs, pictures, keys["order"], keys["augment"])
 
 

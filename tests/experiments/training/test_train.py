@@ -131,7 +131,7 @@ def test_which_pass_keeps_the_batch_statistics(transformation, tiny_npz):
         asked = experiment(tiny_npz, model=Model(width=16, norm="batch"), optimization=optimization)
         images = np.random.default_rng(0).random((8, 4, 4, 1), np.float32)
         parts = setup.assemble(f"cross_entropy{transformation}", asked, (4, 4, 1), 3, 60)
-        state = steps.first_seed(parts, setup.initial_state(parts, asked))
+        state = steps.first_seed(parts, setup.initial_state(parts, training_data.seed_keys(asked)))
         step = jax.jit(functools.partial(steps.train_step, parts))
         state, _ = step(state, images, (np.arange(8) % 3).astype(np.int32))
         found.append(jax.tree.leaves(state.statistics))
@@ -145,7 +145,7 @@ def test_a_second_gradient_takes_the_same_step_as_by_hand(tiny_npz):
     rng = np.random.default_rng(0)
     images, labels = rng.random((8, 4, 4, 1), np.float32), (np.arange(8) % 3).astype(np.int32)
     parts = setup.assemble("generalized_cross_entropy+sam:rho=0.3", asked, (4, 4, 1), 3, 60)
-    state = steps.first_seed(parts, setup.initial_state(parts, asked))
+    state = steps.first_seed(parts, setup.initial_state(parts, training_data.seed_keys(asked)))
     after, _ = jax.jit(lambda state: steps.train_step(parts, state, images, labels))(state)
 
     def loss(params):
@@ -169,7 +169,7 @@ def test_an_epoch_step_by_step_is_the_compiled_loop(seeds, tiny_npz):
     images, given = jnp.asarray(dataset.train_images), jnp.tile(dataset.train_labels[None], (seeds, 1))
     found = []
     for compile_epoch in (epoch_loops.compile_epoch_loop, epoch_loops.compile_stepwise_epoch):
-        state = setup.initial_state(parts, asked)
+        state = setup.initial_state(parts, training_data.seed_keys(asked))
         run_epoch = compile_epoch(parts, 8, seeds)
         found.append(run_epoch(state, inputs, images, given, training_data.seed_keys(asked)["order"]))
     chex.assert_trees_all_close(*found, rtol=1e-4, atol=1e-5)
@@ -220,7 +220,7 @@ def test_one_epoch_is_the_protocol_in_numpy(tiny_npz):
     dataset = sources.load(tiny.data.dataset)
     parts = setup.assemble("cross_entropy", tiny, (4, 4, 1), 3, 60)
     inputs = training_data.measure_inputs(dataset.train_images, standardize=False)
-    state = setup.initial_state(parts, tiny)
+    state = setup.initial_state(parts, training_data.seed_keys(tiny))
     run_epoch, _ = epoch_loops.compile_loops(parts, tiny)
 
     def weights(params):

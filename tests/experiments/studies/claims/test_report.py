@@ -1,11 +1,10 @@
 import types
-import typing
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.studies.__main__ import Claims, main
+from experiments.studies.__main__ import main
 from experiments.studies.claims import report
 from experiments.studies.claims.check import Check, exceeds, verdict
 
@@ -18,11 +17,6 @@ def test_a_difference_counts_when_its_interval_is_above_zero():
     assert not exceeds("more", first, first - np.array([-1.0, 1.0, 3.0])).held
     assert verdict([found, found]) == "held"
     assert verdict([found._replace(held=False)]) == "not held"
-
-
-def test_the_command_offers_every_claim():
-    names = typing.get_type_hints(Claims)["names"]
-    assert typing.get_args(typing.get_args(names)[0]) == tuple(report.CLAIMS)
 
 
 def test_what_was_measured_is_shown_and_written(tmp_path, monkeypatch, capsys):

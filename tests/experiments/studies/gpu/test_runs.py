@@ -55,8 +55,8 @@ def test_a_shared_program_trains_as_the_method_alone():
 
     asked = dataclasses.replace(runs.experiment(2, shape), first_seed=3)
     parts = setup.assemble("generalized_cross_entropy", asked, (32, 32, 3), 10, 24)
-    state = setup.fit_network(parts, setup.initial_state(parts, asked), images, inputs)
     keys = training_data.seed_keys(asked)
+    state = setup.fit_network(parts, setup.initial_state(parts, keys), images, inputs)
     alone = whole_run.loop_of_steps(parts, asked)
     _, expected = alone(state, inputs, pictures, keys["order"], keys["augment"])
     np.testing.assert_allclose(found["train_loss"], expected.train_loss[0], rtol=1e-4)
