@@ -182,7 +182,7 @@ def summary(outcomes: Sequence[Outcome], seconds: float, workers: int) -> str:
     noticed = sum(outcome.problem is None for outcome in outcomes)
     return (
         f"{noticed} of {len(outcomes)} mutations were noticed, in {seconds / 60:.1f} minutes with {workers} "
-        f"at a time, on {datetime.date.today().isoformat()} at commit {commit()}."
+        f"at a time,\non {datetime.date.today().isoformat()} at commit {commit()}."
     )
 
 
