@@ -65,7 +65,7 @@ class Compare:
     """In place of --noise, several: `none`, KIND-RATE such as `symmetric-0.4`, or `labels-file` for those of
     --labels-file."""
     figure_format: FigureFormat = "png"
-    """Of the pictures."""
+    """The format of the pictures."""
     tensorboard: bool = False
     """Also write the metrics as event files for TensorBoard, in each method's folder."""
     run_dir: Path | None = None

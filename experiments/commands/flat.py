@@ -26,7 +26,7 @@ def flattened(nested: Any, order: Sequence[str]) -> type:
 
 
 def nested_again(nested: Any, flat: Any) -> Any:
-    """The inverse: `nested` with the values of `flat`, which is of the type that `flattened` made of it."""
+    """The inverse: `nested` with the values of `flat`, an instance of what `flattened` returned for it."""
     changed = {}
     for field in dataclasses.fields(nested):
         value = getattr(nested, field.name)

@@ -22,10 +22,10 @@ class Model:
     """Units in a hidden layer of `mlp` and `cnn`. Channels are 1/8 and 1/4 of it in `cnn`; 1/4, 1 and 1
     times it in `speedrun`."""
     norm: Literal["default", "none", "batch", "group"] = "default"
-    """After each convolution and hidden layer (in `cnn`, each convolution); by default none in `mlp` and
-    `cnn`, batch in the others."""
+    """Normalisation of convolutions and hidden layers (in `cnn`, convolutions); by default batch, but none
+    in `mlp` and `cnn`."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of convolutions and hidden layers; parameters, norms and logits are float32."""
+    """Convolutions and hidden layers have it; parameters, norms and logits are float32."""
 
 
 def check(model: Model) -> None:

@@ -31,7 +31,7 @@ class Placement:
     process_id: int | None = None
     """Which of them this is, from 0; with --coordinator HOST:PORT."""
     figure_format: FigureFormat = "png"
-    """Of the pictures in the run folder."""
+    """The format of the pictures in the run folder."""
     tensorboard: bool = False
     """Also write the metrics as event files for TensorBoard, in the run folder."""
     stop_after: float | None = None

@@ -22,7 +22,7 @@ class Optimization:
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """`sgd` has momentum; `adamw` wants a --learning-rate near 0.001."""
     learning_rate: float = 0.1
-    """At the start, or after the warm-up."""
+    """The rate at the start, or after the warm-up."""
     learning_rate_schedule: Literal["cosine", "step", "constant", "triangle"] = "cosine"
     """From epoch to epoch, `cosine` falls to 0, and `step` multiplies by --learning-rate-factor after the
     epochs --learning-rate-steps. From batch to batch, `triangle` falls to 0 evenly."""
@@ -33,7 +33,7 @@ class Optimization:
     warmup_epochs: int = 0
     """Epochs in which the rate rises evenly, from batch to batch, before its schedule."""
     momentum: float = 0.9
-    """Of sgd; of adamw, the decay of the first moment."""
+    """The momentum of sgd, or the decay of adamw's first moment."""
     nesterov: bool = False
     """Nesterov's form of the momentum."""
     weight_decay: float = 5e-4

@@ -197,7 +197,7 @@ def test_images_of_a_file_are_copied_once_and_anew_when_it_changes(tmp_path, tin
         np.testing.assert_array_equal(streamed(), images)
     assert said == [f"{path}: copying train_images once"]
     first = copies()
-    # Of the same size, and as old.
+    # The new file is as old.
     state = path.stat()
     np.savez(path, train_images=images[::-1], train_labels=tiny_arrays["train_labels"])
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))

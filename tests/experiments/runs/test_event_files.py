@@ -20,7 +20,7 @@ ASKED = Placement(tensorboard=True)
 
 
 def events(folder):
-    """Of the only file in a folder: a record is its length, a checksum of that, its bytes and theirs."""
+    """What the only file has; a record is its length, a checksum of that, its bytes and theirs."""
     (file,) = folder.iterdir()
     content, found = file.read_bytes(), []
     while content:
