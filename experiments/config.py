@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments import methods
+from experiments import method_names
 from experiments.data import augmentation, label_file
 from experiments.data import options as data_options
 from experiments.data.augmentation import Augmentation
@@ -91,8 +91,8 @@ def _resolved(experiment: Experiment) -> dict[str, Any]:
 def as_record(method: str, experiment: Experiment) -> dict[str, Any]:
     """The configuration of a run as it is saved: only what the run depends on."""
     record = _resolved(experiment)
-    resolved = methods.hyperparameters(method)
-    own = methods.own_code(method)
+    resolved = method_names.hyperparameters(method)
+    own = method_names.own_code(method)
     return {
         "method": "+".join(resolved),
         **record,
@@ -112,7 +112,7 @@ def from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
 
 
 def _from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
-    return methods.spelled(record["hyperparameters"]), Experiment(
+    return method_names.spelled(record["hyperparameters"]), Experiment(
         data=Data(**record["data"]),
         model=Model(**record["model"]),
         augmentation=Augmentation(**_with_tuple(record["augmentation"], "augment")),

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments import config, methods
+from experiments import config, method_names, methods
 from experiments.commands.flags import Compare
 from experiments.config import Experiment, Placement
 from experiments.pages import plots
@@ -132,8 +132,8 @@ def check(names: tuple[str, ...], experiment: Experiment) -> None:
     setting = methods.Setting(2, experiment.optimization.epochs, 1, optax.constant_schedule(0.1), 1)
     seen = []
     for name in names:
-        methods.build(name, setting)
-        resolved = methods.hyperparameters(name)
+        method_names.build(name, setting)
+        resolved = method_names.hyperparameters(name)
         if resolved in seen:
             raise UserError(f"--methods has {name} twice; expected different methods")
         seen.append(resolved)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from experiments import methods, presets
+from experiments import method_names, methods, presets
 from experiments.commands.flags import List
 from experiments.presets import page
 from experiments.terminal import UserError, check_output
@@ -42,7 +42,7 @@ def _list_methods(console: Console) -> None:
     for kind, functions in (("Losses", methods.METHODS), ("Transformations", methods.TRANSFORMATIONS)):
         console.print(Text(kind, style="bold"))
         for name, function in functions.items():
-            own = methods.defaults(function)
+            own = method_names.defaults(function)
             spelled = ",".join(f"{key}={value}" for key, value in own.items())
             console.print(Text(f"  {name}").append(f":{spelled}" if spelled else "", style="dim"))
             what, _, _ = (inspect.getdoc(function) or "").partition("\n")

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from experiments import config, methods
+from experiments import config, method_names, methods
 from experiments.config import Experiment, Placement
 from experiments.data import augmentation, stream
 from experiments.data.dataset import Dataset, Images, Stream
@@ -92,7 +92,7 @@ def assemble(
     setting = methods.Setting(
         num_classes, optimization.epochs, steps_per_epoch, learning_rate, train_examples
     )
-    chosen = methods.build(method, setting)
+    chosen = method_names.build(method, setting)
     limit = optimization.gradient_norm_clip
     optimizer = optax.chain(
         chosen.transformation,

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from experiments import __main__ as program
-from experiments import config, methods
+from experiments import config, method_names, methods
 from experiments.terminal import UserError
 
 
@@ -24,7 +24,7 @@ def test_train_flags_reach_their_fields():
         0.3,
     )
     assert (experiment.model.model, experiment.optimization.epochs, experiment.seeds) == ("cnn", 7, 2)
-    assert methods.hyperparameters(command.method) == {"phuber_cross_entropy": {"tau": 2.0}}
+    assert method_names.hyperparameters(command.method) == {"phuber_cross_entropy": {"tau": 2.0}}
 
 
 def test_compare_takes_several_methods():

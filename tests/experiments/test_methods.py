@@ -3,7 +3,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import methods
+from experiments import method_names, methods
 from experiments.terminal import UserError
 from noisy_optax import losses
 
@@ -20,7 +20,7 @@ SETTING = methods.Setting(
     "name", [*methods.METHODS, *(f"cross_entropy+{name}" for name in methods.TRANSFORMATIONS)]
 )
 def test_every_method_is_a_working_pair(name):
-    method = methods.build(name, SETTING)
+    method = method_names.build(name, SETTING)
     logits, labels, indices = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1]), jnp.array([19])
     values, _ = method.loss.apply(method.loss.init(), logits, labels, indices=indices)
     assert values.shape == (1,)
@@ -35,13 +35,13 @@ def test_every_method_is_a_working_pair(name):
 
 def test_hyperparameters_arrive():
     logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([2])
-    loss = methods.build("phuber_cross_entropy:tau=2", SETTING).loss
+    loss = method_names.build("phuber_cross_entropy:tau=2", SETTING).loss
     expected = losses.phuber_cross_entropy(logits, labels, tau=2.0)
     np.testing.assert_array_equal(loss.value(loss.init(), logits, labels), expected)
 
 
 def test_dal_follows_the_epochs_of_the_run_and_reports_its_schedules():
-    method = methods.build("dal:q_start=0.5", SETTING)
+    method = method_names.build("dal:q_start=0.5", SETTING)
     logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1])
     state, measured = method.loss.init(), []
     for _ in range(SETTING.epochs * SETTING.steps_per_epoch + 1):
@@ -53,24 +53,24 @@ def test_dal_follows_the_epochs_of_the_run_and_reports_its_schedules():
 
 @pytest.mark.parametrize(("num_classes", "epsilon"), [(3, 0.0), (10, losses.logit_bias(10))])
 def test_logit_bias_is_that_of_the_number_of_classes_and_never_negative(num_classes, epsilon):
-    loss = methods.build("mae_logit_bias", SETTING._replace(num_classes=num_classes)).loss
+    loss = method_names.build("mae_logit_bias", SETTING._replace(num_classes=num_classes)).loss
     p = np.exp(epsilon) / (np.exp(epsilon) + num_classes - 1)
     value = loss.value(loss.init(), jnp.zeros((1, num_classes)), jnp.array([2]))
     np.testing.assert_allclose(value, 1 - p, rtol=1e-6)
 
 
 def test_hyperparameters_are_the_keyword_arguments_with_their_defaults():
-    found = methods.hyperparameters("phuber_generalized_cross_entropy:tau=3+sam")
+    found = method_names.hyperparameters("phuber_generalized_cross_entropy:tau=3+sam")
     assert found == {"phuber_generalized_cross_entropy": {"q": 0.7, "tau": 3.0}, "sam": {"rho": 0.1}}
-    assert methods.hyperparameters("cross_entropy") == {"cross_entropy": {}}
-    assert methods.spelled(found) == "phuber_generalized_cross_entropy:tau=3.0+sam"
+    assert method_names.hyperparameters("cross_entropy") == {"cross_entropy": {}}
+    assert method_names.spelled(found) == "phuber_generalized_cross_entropy:tau=3.0+sam"
 
 
 def test_a_value_out_of_range_is_the_users_error():
     with pytest.raises(
         UserError, match=r"--method generalized_cross_entropy: q must be in \(0.0, 1.0\], got 2"
     ):
-        methods.build("generalized_cross_entropy:q=2", SETTING)
+        method_names.build("generalized_cross_entropy:q=2", SETTING)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_a_value_out_of_range_is_the_users_error():
     ],
 )
 def test_hyperparameters_in_the_name(spec, said):
-    found = methods.parse("phuber_generalized_cross_entropy:q=0.5,tau=2e+0+saner:rho=0.2,scale_epochs=3")
+    found = method_names.parse("phuber_generalized_cross_entropy:q=0.5,tau=2e+0+saner:rho=0.2,scale_epochs=3")
     assert [(part.name, part.changed) for part in found] == [
         ("phuber_generalized_cross_entropy", {"q": 0.5, "tau": 2.0}),
         ("saner", {"rho": 0.2, "scale_epochs": 3}),
     ]
     with pytest.raises(UserError, match=said):
-        methods.build(spec, SETTING)
+        method_names.build(spec, SETTING)
 
 
 OWN = """
@@ -129,17 +129,17 @@ def test_a_file_of_the_users_is_a_method_docstring_or_not(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(OWN)
     logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([0])
-    loss = methods.build(f"{file}:brier:power=1+sam", SETTING).loss
+    loss = method_names.build(f"{file}:brier:power=1+sam", SETTING).loss
     expected = losses.mean_absolute_error(logits, labels)
     np.testing.assert_allclose(loss.value(loss.init(), logits, labels), expected, rtol=1e-6)
     masked = loss.value(loss.init(), logits, labels, where=jnp.array([False]))
     np.testing.assert_array_equal(masked, [0.0])
-    robust = methods.build(f"{file}:remembering:weight=2", SETTING).loss
+    robust = method_names.build(f"{file}:remembering:weight=2", SETTING).loss
     assert robust.init().targets.shape == (20, 3)
-    assert methods.hyperparameters(f"{file}:brier") == {f"{file}:brier": {"power": 2.0}}
-    before = methods.own_code(f"{file}:brier")
+    assert method_names.hyperparameters(f"{file}:brier") == {f"{file}:brier": {"power": 2.0}}
+    before = method_names.own_code(f"{file}:brier")
     file.write_text(OWN + "# changed")
-    assert methods.own_code(f"{file}:brier") != before
+    assert method_names.own_code(f"{file}:brier") != before
 
 
 @pytest.mark.parametrize(
@@ -163,4 +163,4 @@ def test_mistakes_in_a_file_of_the_users_are_one_line(name, said, tmp_path):
     (tmp_path / "mine.py").write_text(OWN)
     (tmp_path / "wrong.py").write_text("x")
     with pytest.raises(UserError, match=said):
-        methods.build(f"{tmp_path}/{name}", SETTING)
+        method_names.build(f"{tmp_path}/{name}", SETTING)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import config, methods, presets
+from experiments import config, method_names, presets
 from experiments.__main__ import main, parse
 from experiments.commands import flags
 from experiments.data.labels import CLASS_MAPS
@@ -95,7 +95,7 @@ def test_the_settings_are_the_published_ones(name):
         schedule, optimization.learning_rate_factor, optimization.momentum, optimization.weight_decay,
         optimization.gradient_norm_clip,
     ] == expected  # fmt: skip
-    resolved = methods.hyperparameters(preset.train.method)
+    resolved = method_names.hyperparameters(preset.train.method)
     found = {key: value for own in resolved.values() for key, value in own.items()}
     assert hyperparameters.items() <= found.items()
 

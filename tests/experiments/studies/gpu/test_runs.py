@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import methods
+from experiments import method_names
 from experiments.studies import whole_run
 from experiments.studies.gpu import page, runs
 from experiments.studies.whole_run import Pictures
@@ -30,11 +30,11 @@ def test_the_methods_are_spelt_as_the_command_line_takes_them():
     families = runs.families(60, runs.Shape())
     for family in families:
         for spec in family.methods.values():
-            transformations = {tuple(parsed[1:]) == () for parsed in [methods.parse(spec)]}
+            transformations = {tuple(parsed[1:]) == () for parsed in [method_names.parse(spec)]}
             assert transformations == {family.gradients == 1}
     # A bound of 3 at the largest rate, and a new fit every 4,096 examples, as published.
     spec = next(family for family in families if "ogc" in family.methods).methods["ogc"]
-    own = methods.parse(spec)[0].changed
+    own = method_names.parse(spec)[0].changed
     largest = runs.experiment(60, runs.Shape()).optimization.learning_rate
     assert 1 + own["epsilon"] * largest == pytest.approx(3, abs=1e-4)
     assert own["update_every"] * runs.Shape().batch_size == 32 * 128
