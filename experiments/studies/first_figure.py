@@ -102,6 +102,6 @@ def draw(curves: Curves, path: Path) -> None:
                 va="center",
                 annotation_clip=False,
             )
-        figure.suptitle(textwrap.fill(claim(curves), 84), x=0.01, ha="left", fontweight="bold")
+        figure.suptitle(textwrap.fill(claim(curves), 78), x=0.01, ha="left", fontweight="bold")
         with run_folder.whole(path) as unfinished:
             figure.savefig(unfinished, dpi=150, format="png")
