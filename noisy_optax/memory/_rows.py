@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-# Up to so many rows of a batch are compared with each other, which is faster than to sort them.
+# Up to this many rows of a batch are compared with each other, which is faster than sorting them.
 COMPARED_ROWS = 1024
 
 

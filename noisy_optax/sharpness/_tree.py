@@ -55,7 +55,7 @@ def to_unit_range(tree: optax.Params) -> tuple[optax.Params, Float[Array, ""]]:
     peak = jnp.max(jnp.stack(peaks)) if peaks else jnp.zeros([], dtype)
     _, exponent = jnp.frexp(peak)
     power = jnp.ldexp(jnp.ones_like(peak), exponent - 1)
-    # Written so that NaN is not taken for zero.
+    # Written so that NaN is not treated as zero.
     vanishes = peak < jnp.finfo(dtype).tiny
 
     def divide(x):
