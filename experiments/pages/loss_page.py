@@ -106,8 +106,8 @@ def curves(plain: dict[str, Loss]) -> dict[str, tuple[NDArray, NDArray, NDArray]
 def show(listed: list[Entry], console: Console) -> None:
     """Prints the page."""
     console.print(
-        "Bounded and symmetric are said of the default hyper-parameters. p is the softmax probability of the "
-        "given label.\n"
+        "The properties bounded and symmetric hold for the default hyper-parameters. p is the softmax "
+        "probability of the given label.\n"
     )
     for entry in listed:
         flags = [
