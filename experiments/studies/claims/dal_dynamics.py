@@ -1,4 +1,4 @@
-"""A q that grows while training fits as fast as a small fixed q early, and is as robust as a large one late.
+"""A growing q fits as fast as a small fixed q early, and is as robust as a large fixed q late.
 
 The dynamics-aware loss (DAL) is generalized cross-entropy with a q that grows from 0.6 to 1.5. Above 1, an
 entropy term makes the network more confident in its own predictions. DAL is compared with q fixed at 0.6,

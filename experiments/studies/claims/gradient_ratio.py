@@ -1,4 +1,4 @@
-"""Without clipping wrong labels come to dominate the gradients; clipped by OGC they keep below its bound.
+"""Without clipping, wrong labels come to dominate the gradients; with OGC, they stay below its bound.
 
 The ratio of slopes is the mean slope of cross-entropy in p, the probability of the label, over wrongly
 labelled training examples, divided by the mean over rightly labelled ones. Optimized gradient clipping (OGC)

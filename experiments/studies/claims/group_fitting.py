@@ -1,4 +1,4 @@
-"""The components of the gradient that SAM makes smaller, Group B, fit wrong labels more than the others do.
+"""The gradient components that SAM makes smaller (Group B) fit wrong labels more than the others do.
 
 Group A are the components that SAM makes larger, and Group C those with a reversed sign. After each epoch
 with SAM, gradients of single examples measure how much a group fits wrong labels, relative to how much it
