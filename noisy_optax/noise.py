@@ -362,7 +362,8 @@ def _project(
 def _move_by_matrix(key, labels, matrix, exact):
     n = labels.shape[0]
     if exact:
-        # In a random order within its class, example r of m takes the label whose share covers (r + 1/2) / m.
+        # In a random order within its class, example r of m takes the label with a share that covers
+        # (r + 1/2) / m.
         order = jnp.lexsort((jax.random.permutation(key, n), labels))
         size = jnp.zeros(matrix.shape[0], jnp.int32).at[labels].add(1)
         start = jnp.cumsum(size) - size

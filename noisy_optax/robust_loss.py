@@ -133,7 +133,7 @@ def stateless(loss: Loss) -> RobustLoss:
 
     Args:
       loss: `(logits, labels, *, axis, where) -> losses`. A function of your own need not take `where`: it is
-        then given zeros for the logits and labels of masked-out examples, whose losses are 0.
+        then given zeros for the logits and labels of masked-out examples, and their losses are 0.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> robust = nox.stateless(nox.losses.cross_entropy)

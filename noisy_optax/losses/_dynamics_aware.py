@@ -58,7 +58,7 @@ def dynamics_aware(
     check_range("q", q, above=0.0)
     check_range("bootstrap_weight", bootstrap_weight, at_least=0.0)
     z, _ = _label.prepare(logits, labels, axis=axis, where=where)
-    # As a JAX array, whose range is not checked: here q may exceed 1.
+    # The range of a JAX array is not checked: here q may exceed 1.
     q = jnp.asarray(q, z.dtype)
     power = generalized_cross_entropy(logits, labels, q=q, axis=axis, where=where)
     share = entropy(z) / jnp.log(jnp.asarray(z.shape[-1], z.dtype))

@@ -1,4 +1,4 @@
-"""Cross-entropy of the eps-softmax, whose predictions are almost one-hot."""
+"""Cross-entropy of the eps-softmax, which makes predictions almost one-hot."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike

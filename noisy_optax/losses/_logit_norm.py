@@ -194,7 +194,7 @@ def logit_clip_cross_entropy(
     axis: int = -1,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    r"""Cross-entropy of logits whose norm is clipped, as `with_logit_clip` does it.
+    r"""Cross-entropy of logits with a clipped norm, see `with_logit_clip`.
 
     $$\ell = -\log \mathrm{softmax}\big(z \min(1, b / \|z\|_2)\big)_y$$
 

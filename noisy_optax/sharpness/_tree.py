@@ -74,6 +74,6 @@ def with_norm(norm: ArrayLike, tree: optax.Params) -> optax.Params:
 
 
 def _common_dtype(tree: optax.Params) -> jnp.dtype:
-    """The widest type of a tree whose leaves are float32 or wider."""
+    """The widest type of a tree with leaves in float32 or wider."""
     dtypes = [x.dtype for x in jax.tree.leaves(tree)]
     return max(dtypes, key=lambda dtype: jnp.finfo(dtype).bits, default=jnp.dtype(jnp.float32))
