@@ -22,6 +22,10 @@ _REWORDED = (
     (re.compile(r"\\log(?=\s*\\?[a-zA-Z])(?!\s*\\left)"), r"\\log\\,"),
 )
 
+# A prime is raised already: as a superscript it would be raised twice.
+_PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
+_SUBSCRIPT_PRIME = re.compile(r"<msubsup>(<mi>[^<]*</mi><mi>[^<]*</mi>)<mi>&#x02032;</mi></msubsup>")
+
 _CELL = re.compile(r"<td[^>]*><code>.*?</code>")
 
 
@@ -59,5 +63,8 @@ def mathml(escaped: str, display: str) -> str:
     formula = converter.convert(latex, display=display)
     if "\\" in formula:
         raise PluginError(f"latex2mathml does not know all of {latex}")
+    prime = '<mo lspace="0" rspace="0">&#x02032;</mo>'
+    formula = _PRIME.sub(rf"<mrow>\1{prime}</mrow>", formula)
+    formula = _SUBSCRIPT_PRIME.sub(rf"<mrow><msub>\1</msub>{prime}</mrow>", formula)
     # As names, not operators, which have wide space around them.
     return re.sub("<mo>(max|min)</mo>", r"<mi>\1</mi>", formula)

@@ -1,4 +1,4 @@
-"""What the two gradients of sharpness-aware minimization say about right and wrong labels."""
+"""Compares the two gradients of sharpness-aware minimization on right and on wrong labels."""
 
 from typing import NamedTuple
 
@@ -13,12 +13,12 @@ from noisy_optax.sharpness._tree import widen
 
 
 class Groups(NamedTuple):
-    """A number for each of SANER's groups of components, by r, the second gradient over the first.
+    """One number for each of SANER's groups. r is the ratio of the second to the first gradient.
 
     Attributes:
-      a: floating scalar, r > 1: amplified at the perturbed parameters.
-      b: floating scalar, 0 < r < 1: diminished; where wrong labels dominate, according to the paper.
-      c: floating scalar, r < 0: turned around.
+      a: floating scalar, r > 1: the component is larger at the perturbed parameters.
+      b: floating scalar, 0 < r < 1: the component is smaller. According to the paper, wrong labels dominate.
+      c: floating scalar, r < 0: the component has the opposite sign.
       rest: floating scalar, r is 0, 1 or undefined.
     """
 
@@ -62,7 +62,7 @@ def fitting_ratio(
     per_example_gradients: optax.Updates,
     clean: ArrayLike,
 ) -> Groups:
-    r"""How much each group of components fits mislabelled examples, for each unit of fitting clean ones.
+    r"""How much each group of components fits mislabelled examples, relative to clean examples.
 
     A step along the second gradient $s$ lowers the loss of example $i$ at the rate $s \cdot g_i$, which is a
     sum over components. With $G$ one of the groups,
@@ -70,11 +70,11 @@ def fitting_ratio(
     $$\text{ratio}(G) = \frac{\text{mean over mislabelled } i \text{ of } \sum_{j \in G} s_j\, g_{ij}}
       {\text{mean over clean } i \text{ of } \sum_{j \in G} s_j\, g_{ij}}$$
 
-    Above 1, the group's components fit wrong labels faster than right ones. The mean over
-    examples rather than their sum makes ratios comparable between noise rates.
+    Above 1, the group's components fit wrong labels faster than right ones. The ratio takes
+    means over examples, not sums, so that it can be compared between noise rates.
 
-    This is our definition. It follows the question that the SANER paper asks of each group, and needs one
-    batch, where training runs with and without a group would need many epochs.
+    This is our definition. It answers the question that the SANER paper asks about each group. It needs one
+    batch, while training with and without a group would need many epochs.
 
     Args:
       first_gradient: at the parameters, a pytree of floating arrays.
@@ -83,8 +83,8 @@ def fitting_ratio(
       clean: boolean, `[B]`, whether an example's label is right.
 
     Returns:
-      Four floating scalars, float32 or wider. NaN where a group does nothing for either kind of example, or
-      where there is no example of a kind; negative where it fits one and unlearns the other.
+      Four floating scalars, float32 or wider. NaN if a group has no effect on either kind of example, or if
+      there is no example of one kind. Negative if the group fits one kind and unlearns the other.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> first, second = jnp.array([1.0, 1.0]), jnp.array([2.0, 0.5]) # Groups A and B
@@ -103,8 +103,9 @@ def fitting_rates(
 ) -> Groups:
     r"""How fast a step along the second gradient lowers one example's loss through each group of components.
 
-    $\sum_{j \in G} s_j\, g_j$ with $s$ the second gradient and $g$ that of the example: what `fitting_ratio`
-    averages. A function for `keep` of `per_example_gradients`, where all gradients at once are too many.
+    The rate is $\sum_{j \in G} s_j\, g_j$, where $s$ is the second gradient and $g$ that of the example.
+    `fitting_ratio` averages these rates. Pass this function as `keep` to `per_example_gradients` if all
+    gradients together need too much memory.
 
     Args:
       first_gradient: at the parameters, a pytree of floating arrays.

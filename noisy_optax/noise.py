@@ -1,4 +1,4 @@
-"""Label-noise models with explicit keys: what was drawn is returned with the labels, for the record."""
+"""Label-noise models with explicit keys. They return the noisy labels and the noise that was drawn."""
 
 import functools
 import operator
@@ -69,7 +69,7 @@ class NoisyLabels(NamedTuple):
 
 
 def realised(clean: ArrayLike, noisy: ArrayLike, num_classes: int) -> NoisyLabels:
-    """`noisy` together with the noise rate and the transition matrix that lead there from `clean`.
+    """The noise rate and the transition matrix between `clean` and `noisy` labels.
 
     Args:
       clean: integer class indices, `[n]`.
@@ -104,8 +104,8 @@ def symmetric(
 ) -> NoisyLabels:
     """Symmetric noise: a label changes with probability `rate`, to any *other* class with equal chance.
 
-    Papers that redraw from all classes, the true one included, call the same rate something else: that is
-    `uniform`, whose share of wrong labels is `rate * (C - 1) / C`.
+    Some papers redraw from all classes, including the true one. This is `uniform`, with a share of wrong
+    labels of `rate * (C - 1) / C`.
 
     Args:
       key: a JAX random key.
@@ -160,7 +160,7 @@ def pair(
     Args:
       key: a JAX random key.
       labels: integer class indices, `[n]`.
-      rate: fraction of labels to change, in [0, 1]; from 0.5 on the true class is no longer the majority.
+      rate: fraction of labels to change, in [0, 1]; above 0.5, the true class is no longer the majority.
       num_classes: C, at least 2.
       exact: change exactly `round(rate * n)` labels (True), or each one independently (False).
 
@@ -186,9 +186,9 @@ def asymmetric(
 ) -> NoisyLabels:
     """Asymmetric noise: a label y changes with probability `rate`, always to the class `class_map[y]`.
 
-    Papers give the rate of the classes that change at all, and so does this: `CIFAR10_MAP` at 0.4 leaves
-    one label in five wrong. `CIFAR100_SUPERCLASS_MAP` and `CIFAR100_NEXT_MAP`, two different things that
-    papers call asymmetric noise on CIFAR-100, change every class.
+    As in the papers, the rate refers to the classes that change at all: `CIFAR10_MAP` at 0.4 makes one label
+    in five wrong. `CIFAR100_SUPERCLASS_MAP` and `CIFAR100_NEXT_MAP` are two different models that papers call
+    asymmetric noise on CIFAR-100. Both change every class.
 
     Args:
       key: a JAX random key.
@@ -225,15 +225,14 @@ def instance_dependent(
     spread: float = 0.1,
     exact: bool = True,
 ) -> NoisyLabels:
-    r"""Instance-dependent noise: what a label changes to depends on what the example looks like.
+    r"""Instance-dependent noise: the new label depends on the features of the example.
 
     An example x of class y has a flip rate from $N(\text{rate}, \text{spread}^2)$ truncated to [0, 1]. If it
     flips, the wrong class is drawn from $\mathrm{softmax}(x^\top W_y)$ without y, where the projections
-    $W_y$, `[D, C]`, one per class, are standard normal. Similar examples so get similar wrong labels, the
-    more surely the longer x is.
+    $W_y$, `[D, C]`, one per class, are standard normal. So similar examples get similar wrong labels,
+    the more reliably the larger the norm of x.
 
-    The flip rates depend on nothing else. So with exact counts they leave no trace: any example is as likely
-    to change as any other.
+    The flip rates do not depend on x. Therefore, with exact counts every example is equally likely to change.
 
     Args:
       key: a JAX random key; also draws the projections.
@@ -241,9 +240,10 @@ def instance_dependent(
       labels: integer class indices, `[n]`.
       rate: fraction of labels to change, in [0, 1].
       num_classes: C, at least 2.
-      spread: > 0, of the flip rates; 0.1 as published.
+      spread: > 0, the standard deviation of the flip rates before truncation; 0.1 as published.
       exact: change exactly `round(rate * n)` labels (True), or each one independently by its flip rate
-        (False), as published. Those average more than a `rate` near 0 (0.08 for 0), less than one near 1.
+        (False), as published. Because of the truncation, the mean of the flip rates is above a `rate` near 0
+        (0.08 for 0) and below a `rate` near 1.
 
     Raises:
       TypeError: labels are not integers, or features not floating.
@@ -362,7 +362,8 @@ def _project(
 def _move_by_matrix(key, labels, matrix, exact):
     n = labels.shape[0]
     if exact:
-        # In a random order within its class, example r of m takes the label whose share covers (r + 1/2) / m.
+        # In a random order within its class, example r of m takes the label with a share that covers
+        # (r + 1/2) / m.
         order = jnp.lexsort((jax.random.permutation(key, n), labels))
         size = jnp.zeros(matrix.shape[0], jnp.int32).at[labels].add(1)
         start = jnp.cumsum(size) - size

@@ -23,20 +23,21 @@ def per_example_gradients(
 ) -> Callable[..., Any]:
     r"""The gradient of each example's loss, $\nabla_\theta \ell_i$, instead of their mean.
 
-    Every example passes through `losses` as a batch of one. A model whose forward pass mixes the examples
-    of a batch, by batch normalisation in training mode, has no gradient of a single example: the result
-    would be that of another model. Use group or layer normalisation, or the running statistics; call
-    `check_examples_independent` once to make sure. Under `shard_map` each device has its own examples.
+    Every example passes through `losses` as a batch of one. If the forward pass mixes the examples of a
+    batch, as batch normalisation in training mode does, a single example has no gradient of its own, and the
+    result would be that of another model. Use group or layer normalisation, or the running statistics. Call
+    `check_examples_independent` once to make sure. Under `shard_map`, each device has its own examples.
 
     Args:
       losses: `losses(params, *batch) -> [B]`, one value per example; with `has_aux`, a pair of that and any
         pytree with a leading axis of B. `batch` may be any pytrees with that leading axis.
       has_aux: whether `losses` returns a pair.
-      chunk_size: how many gradients are computed side by side, >= 1, by default all. It need not divide B.
-      keep: what is kept of each example's gradient, a function of a pytree like `params`, by default all of
-        it. All gradients together take B times the memory of the parameters; with
-        `keep=optax.tree.norm` only those of one chunk ever exist (in half precision cast first: squares
-        underflow).
+      chunk_size: how many gradients are computed at the same time, >= 1, by default all. It need
+        not divide B.
+      keep: a function of each example's gradient, a pytree like `params`; only its result is kept. By default
+        the whole gradient is kept. All gradients together take B times the memory of the parameters. With
+        `keep=optax.tree.norm`, only the gradients of one chunk exist at a time (cast half precision first,
+        because squares underflow).
 
     Returns:
       `gradients(params, *batch)`, a pytree like `params` with a leading axis of B on every leaf, or what
@@ -91,7 +92,7 @@ def weighted_gradient(losses: Losses, *, chunk_size: int | None = None) -> Calla
 
     Returns:
       `gradient(params, weights, *batch)`, a pytree like `params`; `weights` is floating, `[B]`, 1/B each
-      for the mean. A loss that is NaN spoils the sum even with weight 0: mask it with the loss's `where`.
+      for the mean. A loss that is NaN makes the sum NaN even with weight 0: mask it with the loss's `where`.
 
     Raises:
       ValueError: chunk_size is out of range; when called, leading axes differ or the losses are not one per
@@ -185,7 +186,7 @@ def _as_varying_as(batch: Any, params: Any) -> Any:
 
     def vary(param):
         for leaf in leaves:
-            # Never the second one: its only part is to differ between devices.
+            # Never the second one, which is there only because it differs between devices.
             entry = leaf.ravel()[0].astype(param.dtype)
             param = jnp.where(jnp.ones(param.shape, bool), param, jnp.broadcast_to(entry, param.shape))
         return param

@@ -58,13 +58,13 @@ class ValueFn(Protocol):
 class RobustLoss(NamedTuple):
     """A loss with a state: it follows a schedule, adapts to the training, or remembers each example.
 
-    `apply` is what a training loop calls, once a step, inside `jax.grad(..., has_aux=True)`. It is `update`
-    followed by `value`. A second pass in the same step, as sharpness-aware minimization makes it, calls only
-    `value`, with the new state. `update` carries no gradient. `value` only reads the state and is valid on
+    A training loop calls `apply` once a step, inside `jax.grad(..., has_aux=True)`. `apply` is `update`
+    followed by `value`. A second pass in the same step, as in sharpness-aware minimization, calls only
+    `value`, with the new state. `update` has no gradient. `value` only reads the state and is valid on
     `init()`. The class axis is the last one.
 
-    A field of the state that is called `count` is the 0-based step at which schedules are read: gradient
-    accumulation in `training_step` keeps it until the optimizer has made its step.
+    A field of the state with the name `count` is the 0-based step at which schedules are read. Gradient
+    accumulation in `training_step` does not change it until the optimizer has made its step.
 
     Attributes:
       init: `init() -> state`, a pytree of arrays.
@@ -111,7 +111,7 @@ class ScheduledState(NamedTuple):
 
     Attributes:
       count: int32 scalar, how many times `update` was called.
-      hyperparameters: name -> floating scalar, in force for the step that `update` was last called with.
+      hyperparameters: name -> floating scalar, the values in the step of the latest `update`.
     """
 
     count: Int[Array, ""]  # type: ignore[assignment]  # optax's name, and tuple's
@@ -119,7 +119,7 @@ class ScheduledState(NamedTuple):
 
 
 def as_robust_loss(loss: Loss | RobustLoss) -> RobustLoss:
-    """A `RobustLoss` as it is, a plain loss as `stateless` lifts it.
+    """Returns a `RobustLoss` unchanged, and makes one of a plain loss with `stateless`.
 
     >>> import noisy_optax as nox
     >>> type(nox.robust_loss.as_robust_loss(nox.losses.cross_entropy)).__name__
@@ -129,11 +129,11 @@ def as_robust_loss(loss: Loss | RobustLoss) -> RobustLoss:
 
 
 def stateless(loss: Loss) -> RobustLoss:
-    """Lifts a plain loss to a `RobustLoss` with an empty state.
+    """Makes a `RobustLoss` with an empty state from a plain loss.
 
     Args:
       loss: `(logits, labels, *, axis, where) -> losses`. A function of your own need not take `where`: it is
-        then given zeros for the logits and labels of masked-out examples, whose losses are 0.
+        then given zeros for the logits and labels of masked-out examples, and their losses are 0.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> robust = nox.stateless(nox.losses.cross_entropy)
@@ -154,7 +154,7 @@ def stateless(loss: Loss) -> RobustLoss:
         if takes_where:
             return loss(logits, labels, where=where)
         where = jnp.asarray(where)
-        # Also zero gradients: those of NaN logits would pass a mask on the losses alone.
+        # The mask also makes gradients zero: those of NaN logits would pass a mask on the losses alone.
         logits = jnp.where(where[..., None], logits, jnp.zeros_like(logits))
         losses = loss(logits, jnp.where(where, labels, jnp.zeros_like(labels)))
         return jnp.where(where, losses, jnp.zeros_like(losses))
@@ -163,10 +163,10 @@ def stateless(loss: Loss) -> RobustLoss:
 
 
 def scheduled(loss: Callable[..., Array], **schedules: float | optax.Schedule) -> RobustLoss:
-    """Lifts a loss whose hyper-parameters follow schedules to a `RobustLoss`.
+    """Makes a `RobustLoss` with hyper-parameters that follow schedules from a plain loss.
 
-    The n-th call of `update` (counted from 0) stores `schedule(n)`, and `value` uses what is stored.
-    Constants are checked against the loss's ranges here; what a schedule returns is not.
+    The n-th call of `update` (counted from 0) stores `schedule(n)`, and `value` uses the stored values.
+    Constants are checked against the ranges of the loss. The values of schedules are not checked.
 
     Args:
       loss: `(logits, labels, *, <hyper-parameters>, axis, where) -> losses`.

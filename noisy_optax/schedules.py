@@ -16,7 +16,7 @@ def saner_scale(target: float = 0.5, epochs: int = 50, *, steps_per_epoch: int) 
 
     $$\alpha(e) = 1 - (1 - \text{target}) \min(e, k) / k$$
 
-    with $e$ the 1-based epoch and $k$ the number of epochs; so the first epoch is already below 1.
+    where $e$ is the 1-based epoch and $k$ the number of epochs. The first epoch is already below 1.
 
     Args:
       target: >= 0; 0.5 in the paper.
@@ -82,8 +82,9 @@ def dal_q(
 
     $$q(t) = q_s + (q_e - q_s)\,t/T$$
 
-    with $t$ the 0-based epoch and $T$ the number of epochs; so the last epoch is still below `q_end`, which
-    is kept from then on. The cosine curve has $T\,(1 - \cos(\pi t/T))/2$ in place of $t$: slow at both ends.
+    where $t$ is the 0-based epoch and $T$ the number of epochs. The last epoch is still below `q_end`; later
+    epochs have `q_end`. The cosine curve has $T\,(1 - \cos(\pi t/T))/2$ in place of $t$ and is slow at both
+    ends.
 
     Args:
       total_epochs: > 0.
@@ -121,7 +122,7 @@ def dal_bootstrap(
 
     $$\lambda(t) = \max\left(0, \frac{t - t_0}{T - t_0}\right), \qquad t_0 = \frac{(1 - q_s)\,T}{q_e - q_s}$$
 
-    with $t$ as in `dal_q`, so that $\lambda = (q - 1)/(q_e - 1)$ once q exceeds 1. 0 if `q_end` is at most 1.
+    where $t$ is that of `dal_q`, so $\lambda = (q - 1)/(q_e - 1)$ once q exceeds 1. It is 0 if `q_end` <= 1.
 
     Args:
       total_epochs: > 0.
@@ -159,13 +160,13 @@ def _check_dal(total_epochs: int, steps_per_epoch: int, q_start: float, q_end: f
 
 
 def _dal_epochs(total_epochs: int, curve: Curve) -> NDArray[np.float64]:
-    """How far the training is in each epoch and, last, after all of them, along the curve."""
+    """The progress along the curve in each epoch and, as the last entry, after all epochs."""
     epochs = np.arange(operator.index(total_epochs) + 1, dtype=np.float64)
     return epochs if curve == "linear" else total_epochs * (1 - np.cos(np.pi * epochs / total_epochs)) / 2
 
 
 def _by_epoch(values: NDArray[np.float64], steps_per_epoch: int) -> optax.Schedule:
-    """`values[epoch]`, then the last: looked up, since a formula is rounded differently when compiled."""
+    """`values[epoch]`, and the last value afterwards. A formula would round differently when compiled."""
 
     def schedule(count):
         epoch = jnp.minimum(jnp.asarray(count) // steps_per_epoch, len(values) - 1)

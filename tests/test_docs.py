@@ -97,5 +97,23 @@ def test_ranges_are_shown_as_text():
     assert [text for text in described if text.startswith(">")] == []
 
 
+def test_a_page_has_one_name():
+    navigation = (DOCS.parent / "mkdocs.yml").read_text()
+    named = dict(re.findall(r"^ +- ([^:\n]+): (\S+\.md)$", navigation, flags=re.MULTILINE))
+    assert len(named) > 35
+    for name, page in named.items():
+        text = PAGES[page]
+        if included := re.match(r'--8<-- "(.*)"', text):
+            text = (DOCS.parent / included[1]).read_text()
+        assert name == "Home" or text.startswith(f"# {name}\n"), page
+
+
+def test_search_works_in_a_folder():
+    shim = "javascripts/iframe-worker.js"
+    # The plugin leaves out its own script, which it loads from the web, if it is given one of this name.
+    assert f"    - {shim}\n" in (DOCS.parent / "mkdocs.yml").read_text()
+    assert "IFrameWorker" in (DOCS / shim).read_text()
+
+
 def test_the_table_of_losses_has_its_place():
     assert PAGES["methods/other_losses.md"].count("<!-- losses -->") == 1

@@ -33,7 +33,7 @@ _METHOD = (
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train one method; the same command again resumes where it was interrupted."""
+    """Train one method. The same command resumes an interrupted run."""
 
     experiment: Experiment = Experiment()
     placement: Placement = Placement()
@@ -46,7 +46,7 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
-    """Train several methods on the same data and seeds, under one kind of noise or several, and tabulate."""
+    """Train several methods on the same data and seeds, under one or several kinds of noise."""
 
     experiment: Experiment = Experiment(seeds=3)
     methods: Annotated[tuple[str, ...], arg(help=f"One or more, each {_METHOD}.")] = (
@@ -79,16 +79,16 @@ ORDERS = {Train: _TRAIN, Compare: _COMPARE}
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Predict labels with a trained run; several seeds predict with the mean of their probabilities."""
+    """Predict labels with a trained run. With several seeds, the mean of their probabilities predicts."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """Folder of a finished or interrupted run of `train`."""
     data: Annotated[Positional[str], arg(metavar="DATA")]
     """`digits` (its test part); `npz:FILE` or just FILE, with an array `images` or `test_images`;
-    `folder:DIR` with image files, or with sub-folders of them, or with such a DIR/test beside DIR/train."""
+    `folder:DIR` with image files, with sub-folders of image files, or with the folders train and test."""
     output: Path | None = None
-    """FILE.csv (index, label, probability, and file and class where they have names) or FILE.npz (labels,
-    probabilities); RUN/predictions.csv."""
+    """FILE.csv (index, label, probability, and the names of file and class if there are any) or FILE.npz
+    (labels, probabilities); by default RUN/predictions.csv."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +96,11 @@ class Report:
     """Make one HTML page of runs: numbers, curves, confusions, and the labels that an audit suspects."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...")]
-    """Folders of `train`, finished or not, or of `compare`, which stand for all runs in them."""
+    """Folders of `train` (finished or not), or of `compare`, which includes all runs in the folder."""
     output: Path | None = None
-    """FILE.html; report.html in RUN, or in the current folder if there are several RUNs."""
+    """FILE.html; by default report.html in RUN, or in the current folder if there are several RUNs."""
     examples: int = 60
-    """How many of the most suspicious training examples to show of each run, after an `audit` of it."""
+    """How many of the most suspicious training examples to show for each run that has an `audit`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,14 +111,14 @@ class Audit:
     """Folder of a finished or interrupted run of `train`; labels.csv (every training example, the most
     suspicious first), audit.json and audit.npz are written there."""
     folds: int | None = None
-    """Judge each example by a model that never saw it: train the run's method anew, without each of so many
-    parts in turn, in RUN/folds; resumes where it was interrupted."""
+    """Judge each example by a model that was not trained on it: divide the data into this many parts and
+    train the run's method again without each part in turn, in RUN/folds. The same command resumes."""
     method: Literal["dynamics", "mixture", "both"] = "dynamics"
-    """The evidence: `dynamics`, how the given label's probability compared with the others' while the run
-    was training; `mixture`, two normals fitted to the final model's losses; `both`, their mean."""
+    """The evidence: `dynamics`, the probability of the given label relative to the other classes during the
+    training; `mixture`, two normals fitted to the final model's losses; `both`, the mean of the two."""
     seed: int | None = None
-    """Audit the labels of this seed; by default of the first one, if noise was drawn for each, or the mean
-    over all seeds."""
+    """Audit the labels of this seed. By default, audit the first seed if noise was drawn for each seed,
+    and the mean over all seeds otherwise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,19 +126,19 @@ class Prepare:
     """Download a TensorFlow data set and write it so that training reads it without TensorFlow."""
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
-    """As TensorFlow Datasets calls it, e.g. cifar10 or NAME/CONFIGURATION:VERSION."""
+    """The name in TensorFlow Datasets, e.g. cifar10 or NAME/CONFIGURATION:VERSION."""
     data_dir: str | None = None
     """The folder to write to; by default the variable TFDS_DATA_DIR, or TensorFlow Datasets' own default."""
 
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """List what can be named: the losses, the methods, or the papers' settings."""
+    """List the losses, the methods, or the presets (settings of papers)."""
 
     what: Positional[Literal["losses", "methods", "presets"]]
     """`losses`: formulas, hyper-parameters with ranges, properties, papers; `methods`: what --method takes;
     `presets`: what --preset takes."""
     details: bool = False
-    """Print for each preset also where it was read, what differs and the command."""
+    """For each preset, also print its source, what differs from it, and the command."""
     figure: Path | None = None
-    """A PNG, PDF or SVG file for the values and slopes of the losses against the label's probability."""
+    """A PNG, PDF or SVG file. Draws the values and slopes of the losses against the label's probability."""

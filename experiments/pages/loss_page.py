@@ -69,17 +69,16 @@ def entries() -> list[Entry]:
 
 def table() -> str:
     """The losses of `LOSSES` as a table in Markdown, for the documentation."""
-    lines = ["| loss | formula | hyper-parameters | properties | source |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| loss and source | formula | hyper-parameters | properties |", "| --- | --- | --- | --- |"]
     for loss in LOSSES.values():
         entry = _entry(loss, losses.properties(loss))
         properties = [name for name in ("bounded", "symmetric") if getattr(entry, name)]
         parameters = "<br>".join(html.escape(_describe(parameter)) for parameter in entry.parameters)
         cells = (
-            f"[`{entry.name}`][{entry.address}]",
+            f"[`{entry.name}`][{entry.address}]" + (f"<br>{entry.paper}" if entry.paper else ""),
             f"${entry.formula}$" if entry.formula else entry.what,
             parameters,
             ", ".join(properties),
-            entry.paper,
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -107,8 +106,8 @@ def curves(plain: dict[str, Loss]) -> dict[str, tuple[NDArray, NDArray, NDArray]
 def show(listed: list[Entry], console: Console) -> None:
     """Prints the page."""
     console.print(
-        "Bounded and symmetric are said of the default hyper-parameters. p is the softmax probability of the "
-        "given label.\n"
+        "The properties bounded and symmetric hold for the default hyper-parameters. p is the softmax "
+        "probability of the given label.\n"
     )
     for entry in listed:
         flags = [

@@ -2,8 +2,10 @@
 
 import csv
 import re
+import textwrap
 from pathlib import Path
 
+import matplotlib
 import matplotlib.figure
 import numpy as np
 
@@ -78,26 +80,28 @@ def apart(values: list[float], gap: float) -> list[float]:
 
 
 def draw(curves: Curves, path: Path) -> None:
-    """Two panels, lines named at their ends in the second, and the claim above."""
-    figure = matplotlib.figure.Figure(figsize=(11, 4.6), layout="constrained")
-    for axes, (metric, label) in zip(figure.subplots(1, 2), METRICS.items(), strict=True):
-        for colour, method in zip(plots.COLOURS, METHODS, strict=False):
-            values = 100 * curves[method, metric]
-            axes.plot(np.arange(1, len(values) + 1), values, color=colour, linewidth=2)
-        axes.set(xlabel="epoch", ylabel=f"{label}, %", ylim=(0, 101), xlim=(1, len(values)))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    places = apart([float(100 * curves[method, metric][-1]) for method in METHODS], gap=5.5)
-    for colour, name, place in zip(plots.COLOURS, METHODS.values(), places, strict=False):
-        axes.annotate(
-            name,
-            (len(values), place),
-            xytext=(8, 0),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-            annotation_clip=False,
-        )
-    figure.suptitle(claim(curves), fontsize="medium")
-    with run_folder.whole(path) as unfinished:
-        figure.savefig(unfinished, dpi=150, format="png")
+    """Two panels with the claim above; lines are named at their ends, and the same colours serve both."""
+    with matplotlib.rc_context({"font.size": 14}):
+        figure = matplotlib.figure.Figure(figsize=(11, 5), layout="constrained")
+        for axes, (metric, label) in zip(figure.subplots(1, 2), METRICS.items(), strict=True):
+            for colour, method in zip(plots.COLOURS, METHODS, strict=False):
+                values = 100 * curves[method, metric]
+                axes.plot(np.arange(1, len(values) + 1), values, color=colour, linewidth=2.5)
+            axes.set(xlabel="epoch", ylim=(0, 101), xlim=(1, len(values)))
+            axes.set_title(f"{label}, %", fontsize="medium", loc="left")
+            axes.grid(alpha=0.3)
+            axes.spines[["top", "right"]].set_visible(False)
+        places = apart([float(100 * curves[method, metric][-1]) for method in METHODS], gap=13.0)
+        for colour, name, place in zip(plots.COLOURS, METHODS.values(), places, strict=False):
+            axes.annotate(
+                name.replace(" ", "\n"),
+                (len(values), place),
+                xytext=(8, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+                annotation_clip=False,
+            )
+        figure.suptitle(textwrap.fill(claim(curves), 78), x=0.01, ha="left", fontweight="bold")
+        with run_folder.whole(path) as unfinished:
+            figure.savefig(unfinished, dpi=150, format="png")

@@ -1,7 +1,7 @@
-"""Robust losses: `(logits, labels) -> one value per example`; a few with a state are a `RobustLoss`.
+"""Robust losses: `(logits, labels) -> one value per example`. Losses with a state are a `RobustLoss`.
 
-Losses combine by `weighted_sum`. Weights of classes, or of examples, multiply the values:
-`class_weights[labels] * loss(logits, labels)`; a label out of range stays NaN.
+`weighted_sum` combines losses. To weight classes or examples, multiply the values:
+`class_weights[labels] * loss(logits, labels)`. A label out of range still gives NaN.
 """
 
 from noisy_optax.losses._asymmetric import (

@@ -146,8 +146,8 @@ def asymmetric_exponential(
 
     $$\ell = e^{-p/a} - e^{-1/a}, \qquad p = \mathrm{softmax}(z)_y$$
 
-    The papers leave the constant away, so that theirs ends at $e^{-1/a}$. $a\,\ell$ tends to mean absolute
-    error for large $a$.
+    The papers omit the constant, so the minimum of their loss is $e^{-1/a}$. For large $a$, $a\,\ell$
+    approaches mean absolute error.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -190,7 +190,7 @@ def asymmetric_norm(
     $$\ell = \frac{\sum_k |a\,y_k - p_k|^q - (a - 1)^q}{q}
            = \frac{(a - p)^q - (a - 1)^q + \sum_{k \ne y} p_k^q}{q}$$
 
-    with $p_k$ all softmax probabilities and $p$ the label's.
+    where $p_k$ are all softmax probabilities and $p$ is the probability of the label.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -201,7 +201,7 @@ def asymmetric_norm(
       where: boolean, `[...]`; examples that are False give 0 with zero gradient.
 
     Returns:
-      Losses >= 0 and bounded, for q < 1 by a number that grows with C, float32 or wider, `[...]`.
+      Losses >= 0 and bounded (for q < 1 by a number that grows with C), float32 or wider, `[...]`.
 
     Raises:
       TypeError: labels are not integers, or logits not floating.

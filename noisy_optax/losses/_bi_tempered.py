@@ -25,9 +25,9 @@ def bi_tempered(
     $$\ell = -\log_{t_1} p_y - \frac{1 - \sum_k p_k^{2 - t_1}}{2 - t_1}, \qquad
       p_k = \exp_{t_2}(z_k - \lambda), \quad \sum_k p_k = 1$$
 
-    with $\log_t x = (x^{1 - t} - 1)/(1 - t)$ and $\exp_t$ its inverse. $t_1 = t_2 = 1$ is cross-entropy. The
-    normaliser $\lambda(z)$ is solved for to rounding and differentiated implicitly; some published code stops
-    after five steps of a fixed-point iteration and differentiates through them.
+    where $\log_t x = (x^{1 - t} - 1)/(1 - t)$ and $\exp_t$ is its inverse. $t_1 = t_2 = 1$ is cross-entropy.
+    The normaliser $\lambda(z)$ is exact up to rounding and differentiated implicitly. Some published code
+    stops after five steps of a fixed-point iteration and differentiates through these steps.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.

@@ -1,4 +1,4 @@
-"""Bounded cross-entropy: what cross-entropy becomes if no label is ever given less than some probability."""
+"""Bounded cross-entropy: cross-entropy with a lower limit on the probability of the label."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -32,19 +32,19 @@ def bounded_cross_entropy(
     axis: int = -1,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    r"""Cross-entropy of p mixed with certainty, which bounds it.
+    r"""Bounded cross-entropy: the cross-entropy of a mixture of p and 1.
 
     $$\ell = -\log(\beta + (1 - \beta)\,p), \qquad p = \mathrm{softmax}(z)_y$$
 
-    Bounded by $-\log\beta$, with a slope in $p$ of at most $(1 - \beta)/\beta$, so that the gradient vanishes
-    for small $p$. This definition is ours: the source names a bounded cross-entropy with these properties
-    and does not give its formula.
+    The loss is bounded by $-\log\beta$. Its slope in $p$ is at most $(1 - \beta)/\beta$, so the gradient
+    vanishes for small $p$. This definition is ours: the paper names a bounded cross-entropy with these
+    properties, and does not give its formula.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
       labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
-      beta: in [0, 1); 0 is cross-entropy, and for beta to 1 the loss over `1 - beta` becomes mean absolute
-        error.
+      beta: in [0, 1); 0 is cross-entropy. As beta approaches 1, the loss divided by `1 - beta` approaches
+        mean absolute error.
       axis: the class axis of `logits`.
       where: boolean, `[...]`; examples that are False give 0 with zero gradient.
 

@@ -36,14 +36,14 @@ def tangent_below(
 def clip_slope(base: Loss, *, tau: ArrayLike) -> Loss:
     r"""Clips the slope of a loss with respect to p at tau.
 
-    With $g(p) = |\ell'(p)|$ and $p_\tau$ the probability where $g(p_\tau) = \tau$,
+    Let $g(p) = |\ell'(p)|$, and let $p_\tau$ be the probability with $g(p_\tau) = \tau$. Then
 
     $$\ell_\tau(p) = \begin{cases} \ell(p) & p > p_\tau \\
       \ell(p_\tau) + \tau\,(p_\tau - p) & p \le p_\tau \end{cases}$$
 
-    so that $|\ell_\tau'| = \min(g, \tau)$ and the loss is bounded. $p_\tau$ is found by bisection, once if
-    tau is a number, in every step if it is traced. A tau that $g$ exceeds everywhere clips everywhere; one
-    that $g$ never reaches for p from 1e-7 on (mean absolute error with tau >= 1) changes nothing.
+    The slope is $|\ell_\tau'| = \min(g, \tau)$, and the loss is bounded. $p_\tau$ is found by bisection: once
+    if tau is a number, in every step if it is traced. If $g$ exceeds tau everywhere, the loss is clipped
+    everywhere. If $g$ never reaches tau for p >= 1e-7 (mean absolute error with tau >= 1), nothing changes.
 
     Args:
       base: a loss that is a decreasing, convex function of p alone, from this library or made by

@@ -18,8 +18,8 @@ def weighted_sum(*terms: tuple[Loss, ArrayLike]) -> Loss:
 
     $$\ell = \sum_i w_i\,\ell_i$$
 
-    What the losses have in common, the softmax first of all, is computed once under `jax.jit`. Every loss is
-    evaluated, so that a NaN of one is a NaN of the sum, whatever its weight.
+    Under `jax.jit`, computations that the losses share, such as the softmax, are done once. Every loss is
+    evaluated, so if one loss is NaN, the sum is NaN, whatever the weight.
 
     Args:
       *terms: pairs of a loss and its weight, a finite number; set hyper-parameters of the losses with
@@ -30,7 +30,7 @@ def weighted_sum(*terms: tuple[Loss, ArrayLike]) -> Loss:
 
     Raises:
       ValueError: there is no term, or a weight is not finite.
-      TypeError: a term is no pair, or a weight no number.
+      TypeError: a term is not a pair, or a weight is not a number.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> nce, mae = nox.losses.normalized_cross_entropy, nox.losses.mean_absolute_error
@@ -227,7 +227,7 @@ def nce_nnce(
     $$\ell = \alpha\,\ell_\mathrm{NCE} + \beta\,\ell_\mathrm{NNCE}$$
 
     Symmetric: it sums to $\alpha + \beta\,(C - 1)$ over all labels. The paper's ANL-CE adds a multiple of the
-    L1 norm of all parameters, which is the optimizer's business.
+    L1 norm of all parameters. Add that term to your objective or optimizer if you need it.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.

@@ -20,7 +20,7 @@ def cross_entropy(
 
     $$\ell = -\log p, \qquad p = \mathrm{softmax}(z)_y$$
 
-    Unbounded: a wrong label that the model has learned to reject pulls with a slope of $1/p$ in $p$.
+    Unbounded: its slope in $p$ is $1/p$, which is largest for the labels that the model rejects.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.

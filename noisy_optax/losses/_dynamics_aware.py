@@ -1,4 +1,4 @@
-"""Dynamics-aware loss: generalized cross-entropy whose q grows while training, with bootstrapping."""
+"""Dynamics-aware loss: generalized cross-entropy with a q that grows in training, plus bootstrapping."""
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,9 @@ def dynamics_aware(
     $$\ell = \frac{1 - p_y^q}{q} + \lambda\,\frac{-\sum_k p_k \log p_k}{q \log C},
       \qquad p = \mathrm{softmax}(z)$$
 
-    q above 1 weighs examples by how well they fit and leaves out the rest; the entropy, highest 1/q, makes
-    the model believe in its own predictions instead. `dal` gives both their schedules.
+    With q above 1, an example has more weight if it fits better, and almost none if it does not fit. The
+    entropy term, at most lambda/q, makes the model more confident in its own predictions. `dal` gives q and
+    lambda their schedules.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -57,7 +58,7 @@ def dynamics_aware(
     check_range("q", q, above=0.0)
     check_range("bootstrap_weight", bootstrap_weight, at_least=0.0)
     z, _ = _label.prepare(logits, labels, axis=axis, where=where)
-    # As a JAX array, whose range is not checked: here q may exceed 1.
+    # The range of a JAX array is not checked: here q may exceed 1.
     q = jnp.asarray(q, z.dtype)
     power = generalized_cross_entropy(logits, labels, q=q, axis=axis, where=where)
     share = entropy(z) / jnp.log(jnp.asarray(z.shape[-1], z.dtype))
@@ -72,10 +73,10 @@ def dal(
     q_end: float = 1.5,
     curve: schedules.Curve = "linear",
 ) -> RobustLoss:
-    """Dynamics-aware loss: first fits all examples, then ever more those that fit, and its own predictions.
+    """Dynamics-aware loss: fits all examples early, and mainly the examples that already fit later.
 
-    `dynamics_aware` with q from `schedules.dal_q` and bootstrap_weight from `schedules.dal_bootstrap`; both
-    are in the state, as `state.hyperparameters`.
+    This is `dynamics_aware` with q from `schedules.dal_q` and bootstrap_weight from
+    `schedules.dal_bootstrap`. The state holds their current values, as `state.hyperparameters`.
 
     Args:
       total_epochs: > 0.
@@ -120,8 +121,8 @@ def _entropy_jvp(primals, tangents):
 
 
 def _entropy_and_gradient(logits):
-    # With d what a logit lacks to the largest: entropy = -log p_top + E[d], gradient = p (d - E[d]). For a
-    # sure prediction every term is small; written in log p, the gradient is a difference of numbers near 1.
+    # d is the distance of a logit to the largest one: entropy = -log p_top + E[d], gradient = p (d - E[d]).
+    # For a sure prediction every term is small. In log p, the gradient would subtract numbers near 1.
     lacking = jnp.max(logits, axis=-1, keepdims=True) - logits
     share = jnp.exp(-lacking)
     # The sum of the shares less the 1 of one of the largest, which would round the others away.

@@ -1,4 +1,4 @@
-"""Cross-entropy of the eps-softmax, whose predictions are almost one-hot."""
+"""Cross-entropy of the eps-softmax, which makes predictions almost one-hot."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -23,9 +23,9 @@ def eps_softmax_cross_entropy(
     $$\ell = -\log \tilde p_y, \qquad \tilde p_k = \frac{p_k + m\,[k = \arg\max p]}{1 + m},
       \quad p = \mathrm{softmax}(z)$$
 
-    Almost 0 if the label is the predicted class, at least $\log(1 + m)$ if it is not: large m acts
-    like fitting or ignoring an example. The paper adds a multiple of mean absolute error: `weighted_sum`.
-    A label that shares the largest probability with other classes counts as the predicted one.
+    The loss is almost 0 if the label is the predicted class, and at least $\log(1 + m)$ if it is not. With a
+    large m, an example is either fitted or ignored. The paper adds a multiple of mean absolute error, see
+    `weighted_sum`. A label that shares the largest probability with other classes counts as predicted.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -57,7 +57,7 @@ def eps_softmax_cross_entropy(
     m = jnp.asarray(m, z.dtype)
     predicted = _label.at_label(z, is_label) >= jnp.max(z, axis=-1)
     complement = jnp.exp(_label.log_complement(log_odds))
-    # (p + m) / (1 + m) is 1 - (1 - p) / (1 + m), which keeps what differs from 1.
+    # (p + m) / (1 + m) is 1 - (1 - p) / (1 + m), which keeps the difference from 1.
     missing = jnp.where(predicted, complement, jnp.zeros_like(complement)) / (1 + m)
     rejected = jnp.log1p(m) - _label.log_probability(log_odds)
     return _label.finish(jnp.where(predicted, -jnp.log1p(-missing), rejected), where)

@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy that fades out on examples the model already gets right."""
+"""Focal loss: cross-entropy with less weight for examples that the model already predicts well."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -26,16 +26,16 @@ def focal(
     axis: int = -1,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    r"""Focal loss: cross-entropy weighted by a power of the probability that the label is missing.
+    r"""Focal loss: cross-entropy times a power of 1 - p, where p is the probability of the label.
 
     $$\ell = -(1 - p)^\gamma \log p, \qquad p = \mathrm{softmax}(z)_y$$
 
-    The weight is differentiated like the rest; some published code for noisy labels holds it fixed.
+    The gradient includes the gradient of the weight; some published code for noisy labels holds it fixed.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
       labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
-      gamma: >= 0; 0 is cross-entropy. 0.5 is what papers on label noise use, 2 the source's for detection.
+      gamma: >= 0; 0 is cross-entropy. Papers on label noise use 0.5; the source uses 2 for detection.
       axis: the class axis of `logits`.
       where: boolean, `[...]`; examples that are False give 0 with zero gradient.
 

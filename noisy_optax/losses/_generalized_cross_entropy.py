@@ -22,8 +22,8 @@ def mean_absolute_error(
 
     $$\ell = 1 - p, \qquad p = \mathrm{softmax}(z)_y$$
 
-    Bounded by 1 and symmetric (it sums to $C - 1$ over all labels), hence tolerant to uniform label noise;
-    its gradient vanishes for small $p$, so that it learns slowly, and with many classes almost not at all.
+    The loss is bounded by 1 and symmetric (it sums to $C - 1$ over all labels), so it tolerates uniform label
+    noise. Its gradient vanishes for small $p$, so it learns slowly, and barely learns with many classes.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -32,8 +32,8 @@ def mean_absolute_error(
       where: boolean, `[...]`; examples that are False give 0 with zero gradient.
 
     Returns:
-      Losses in [0, 1], float32 or wider, `[...]`. The papers' code uses this scale too, half of the
-      L1 distance $2 - 2p$.
+      Losses in [0, 1], float32 or wider, `[...]`. This is half of the L1 distance $2 - 2p$, as in the
+      papers' code.
 
     Raises:
       TypeError: labels are not integers, or logits not floating.

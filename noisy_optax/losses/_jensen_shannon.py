@@ -42,9 +42,10 @@ def jensen_shannon(
     $$\ell = \frac{w\,\mathrm{KL}(y \,\|\, m) + (1 - w)\,\mathrm{KL}(p \,\|\, m)}{-(1 - w)\log(1 - w)},
       \qquad m = w\,y + (1 - w)\,p$$
 
-    with $y$ the one-hot label and $p$ all softmax probabilities. It depends on the label's probability
-    alone, with slope $\log\!\big(1 + \tfrac{w}{(1 - w)\,p}\big) / \log(1 - w)$, which is -1 at $p = 1$.
-    $w \to 0$ gives cross-entropy and $w \to 1$, slowly, mean absolute error.
+    where $y$ is the one-hot label and $p$ are all softmax probabilities. It depends on the label's
+    probability alone. Its slope is $\log\!\big(1 + \tfrac{w}{(1 - w)\,p}\big) / \log(1 - w)$, which is -1
+    at $p = 1$.
+    $w \to 0$ gives cross-entropy. $w \to 1$ gives mean absolute error, but converges slowly.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.

@@ -1,4 +1,4 @@
-"""What every loss reads from logits and labels: checked, masked, in float32 or wider, in log space."""
+"""Checks and masks logits and labels, and reads probabilities in log space, in float32 or wider."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def prepare(
 
 
 def _within_32_bits(labels: ArrayLike, num_classes: int) -> Array:
-    """`labels` as a JAX array, which may cut 64 bits to 32: before 2**32 can turn into class 0, it is -1."""
+    """`labels` as a JAX array. JAX may cut 64 bits to 32, which would turn 2**32 into 0: it becomes -1."""
     if isinstance(labels, np.ndarray) and labels.dtype in (np.int64, np.uint64):
         labels = labels.astype(np.int64)
         labels = np.where((labels >= 0) & (labels < num_classes), labels, -1).astype(np.int32)
@@ -62,7 +62,7 @@ def _within_32_bits(labels: ArrayLike, num_classes: int) -> Array:
 
 
 def at_least_32_bits(x: Array) -> Array:
-    """Half precision as float32, and labels so that they can count all classes: uint8 would wrap 259 to 3."""
+    """Half precision as float32, and labels in a type that holds all classes: uint8 would turn 259 into 3."""
     if x.dtype.itemsize >= 4:
         return x
     return x.astype(jnp.float32 if jnp.issubdtype(x.dtype, jnp.floating) else jnp.int32)
@@ -89,7 +89,7 @@ def label_log_odds(
 ) -> Float[Array, "..."]:
     r"""Log-odds of the given label, $m = \log\frac{p}{1-p}$, where $p$ is its softmax probability.
 
-    $m = z_y - \log\sum_{k \ne y} e^{z_k}$ keeps full relative precision of both $p$ and $1 - p$, where
+    $m = z_y - \log\sum_{k \ne y} e^{z_k}$ keeps the full relative precision of both $p$ and $1 - p$, while
     `log_softmax` rounds $1 - p$ to a multiple of the machine epsilon.
 
     Args:
@@ -129,8 +129,8 @@ def log_odds(z: Float[Array, "... classes"], marked: Bool[Array, "... classes"])
 class AgainstOthers(NamedTuple):
     r"""The label's class against the others, of which class k has the share $e^{d_k} / e^T$.
 
-    Losses that sum over the other classes are best written with these: for each of them the gradient is then
-    a sum of few terms, none of which cancel, and takes no further sums over classes.
+    Write losses that sum over the other classes with these quantities. The gradient for each class is then a
+    sum of few terms that do not cancel, and needs no further sums over classes.
 
     Attributes:
       log_odds: of the label, `[...]`.
@@ -160,11 +160,11 @@ def against_others(z: Float[Array, "... classes"], marked: Bool[Array, "... clas
     top = jnp.where(top == -jnp.inf, jnp.zeros_like(top), top)
     below_top = others - top[..., None]
     total = jnp.sum(jnp.exp(below_top), axis=-1)
-    # No other class has any probability: log(0), spelled so that its gradient is 0 and not 0 * inf.
+    # If no other class has any probability, this is log(0), written so that its gradient is 0, not 0 * inf.
     alone = total == 0
     log_total = jnp.log(jnp.where(alone, jnp.ones_like(total), total))
     has_label = jnp.any(marked, axis=-1)
-    # Without one all logits are taken, so that NaN reaches the gradient of each, even where all are -inf.
+    # Without a marked class all logits are taken, so that every gradient is NaN, even if all logits are -inf.
     marked_logit = at_label(z, marked | ~has_label[..., None])
     defined = has_label & (jnp.maximum(marked_logit, top) < jnp.inf)
     log_odds = (marked_logit - top) - jnp.where(alone, -jnp.inf, log_total)
@@ -182,7 +182,7 @@ def at_label(
 def over_others(
     values: Float[Array, "... classes"], is_label: Bool[Array, "... classes"]
 ) -> Float[Array, "..."]:
-    """The sum of the values at all classes but the label's."""
+    """The sum of the values over all classes except the label's."""
     return jnp.sum(jnp.where(is_label, jnp.zeros_like(values), values), axis=-1)
 
 
@@ -205,9 +205,9 @@ def prepare_all_classes(
 
 
 def log1mexp(log_p: Float[Array, "..."]) -> Float[Array, "..."]:
-    """log(1 - p) for log p, exact to rounding where log p is; at p = 1 the least number, without gradient."""
+    """log(1 - p) for log p, as exact as log p. At p = 1 it is the least number, with zero gradient."""
     certain, likely = log_p == 0, log_p > -0.5
-    # Each branch sees a harmless value where the other is taken: its derivative is computed all the same.
+    # Both branches are differentiated, so each one gets a harmless value where the other is taken.
     near_one = jnp.where(likely & ~certain, log_p, -jnp.ones_like(log_p))
     near_zero = jnp.where(likely, -jnp.ones_like(log_p), log_p)
     log_complement = jnp.where(likely, jnp.log(-expm1(near_one)), jnp.log1p(-jnp.exp(near_zero)))
@@ -217,7 +217,7 @@ def log1mexp(log_p: Float[Array, "..."]) -> Float[Array, "..."]:
 def distance_below_top(
     z: Float[Array, "... classes"],
 ) -> tuple[Bool[Array, "... classes"], Float[Array, "... classes"]]:
-    """A mask of the largest logit, and how far the others are below it, the rounding of z - z left out."""
+    """A mask of the largest logit, and how far the others are below it, without the rounding of z - z."""
     is_top = jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=jnp.bool_)
     return is_top, jnp.where(is_top, jnp.zeros_like(z), at_label(z, is_top)[..., None] - z)
 
@@ -242,7 +242,7 @@ def label_log_probability(
 ) -> Float[Array, "..."]:
     """Log-probability of the given label, `log softmax(logits)[label]`.
 
-    The same as `-cross_entropy`, but `-inf` where the label's logit is `-inf`.
+    The same as `-cross_entropy`, except that it is `-inf` if the label's logit is `-inf`.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -263,7 +263,7 @@ def label_log_probability(
 
 @jax.custom_jvp
 def expm1(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """e^x - 1 with the derivative e^x; JAX's own adds 1 to the result, which loses it for small e^x."""
+    """e^x - 1 with the derivative e^x; JAX's own derivative adds 1 to the result, which loses small e^x."""
     return jnp.expm1(x)
 
 

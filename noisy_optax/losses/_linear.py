@@ -1,4 +1,4 @@
-"""Multiples of 1 - p, known by other names than mean absolute error."""
+"""Losses that are a multiple of 1 - p, like mean absolute error, but have other names."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -64,17 +64,18 @@ def reverse_cross_entropy(
     axis: int = -1,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    r"""Reverse cross-entropy: label and prediction change places, so that it is linear in p.
+    r"""Reverse cross-entropy: cross-entropy with label and prediction exchanged; it is linear in p.
 
     $$\ell = -\sum_k p_k \log\max(y_k, \epsilon) = -\log(\epsilon)\,(1 - p)$$
 
-    with $p_k$ all softmax probabilities, $p$ the label's, $y$ the one-hot label and $\epsilon$ the floor that
-    its zeros need under a logarithm. Symmetric: it sums to $-\log(\epsilon)\,(C - 1)$ over all labels.
+    where $p_k$ are all softmax probabilities, $p$ is that of the label and $y$ is the one-hot label.
+    $\epsilon$ replaces the zeros of $y$ in the logarithm. Symmetric: it sums to $-\log(\epsilon)\,(C - 1)$
+    over all labels.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
       labels: integer class indices in `[0, C)`, `[...]`; others give NaN in value and gradient.
-      label_floor: in (0, 1); what zeros of the one-hot label count as.
+      label_floor: in (0, 1); the value that replaces the zeros of the one-hot label.
       axis: the class axis of `logits`.
       where: boolean, `[...]`; examples that are False give 0 with zero gradient.
 

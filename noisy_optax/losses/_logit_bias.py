@@ -1,4 +1,4 @@
-"""Logit bias: a head start for the given label, so that bounded losses learn with many classes."""
+"""Logit bias: a constant added to the label's logit, so that bounded losses learn with many classes."""
 
 import operator
 from typing import overload
@@ -30,18 +30,19 @@ def with_logit_bias(loss: Loss | RobustLoss, epsilon: ArrayLike) -> Loss | Robus
 
     $$\ell_\epsilon(z, y) = \ell(z + \epsilon\,e_y, y)$$
 
-    At initialisation $p$ is about $1/C$, where a bounded loss has next to no gradient if there are many
-    classes; with the bias training starts where it has one. For training only: predict and measure without.
+    At initialisation, $p$ is about $1/C$. With many classes, a bounded loss has almost no gradient there.
+    With the bias, training starts where the loss has a gradient. Use it in training only; predict and measure
+    without it.
 
-    A `RobustLoss` is given the same biased logits in `update` and `value`, so that what it keeps (the
-    threshold and mixture of `ogc_loss`) is about the biased p. Wrap the whole of it rather than its base.
+    A `RobustLoss` gets the same biased logits in `update` and `value`, so its state (such as the threshold
+    and the mixture of `ogc_loss`) refers to the biased p. Wrap the whole `RobustLoss`, not its base.
 
     Args:
       loss: plain or a `RobustLoss`.
-      epsilon: scalar, 0 for none; `logit_bias` finds it from the number of classes.
+      epsilon: scalar; 0 adds no bias. `logit_bias` computes it from the number of classes.
 
     Returns:
-      A loss of the kind that was given. A plain loss keeps its promises, except that of being symmetric.
+      A loss of the same kind as `loss`. A plain loss keeps its properties, except that it is not symmetric.
 
     Raises:
       ValueError: epsilon is not a finite scalar.
@@ -67,21 +68,21 @@ def with_logit_bias(loss: Loss | RobustLoss, epsilon: ArrayLike) -> Loss | Robus
 
 
 def logit_bias(num_classes: int, *, target_probability: float = MEAN_ABSOLUTE_ERROR_TARGET) -> float:
-    r"""The bias with which a label's probability starts at a given value, whatever the number of classes.
+    r"""The logit bias that gives a label a chosen mean probability at initialisation.
 
     Solves $\mathbb{E}_z[\mathrm{softmax}(z + \epsilon\,e_y)_y] = a$ for logits $z \sim N(0, I_C)$, those of
     a network at initialisation. Evaluated on the host in float64, by quadrature instead of sampling.
 
-    The paper gives values of $\epsilon$, not of $a$. That they are those of two constants is our finding:
+    The paper gives values of $\epsilon$, not of $a$. We found that two constants reproduce them:
     `MEAN_ABSOLUTE_ERROR_TARGET` = 0.146 for MAE* (0.5 with 10 classes) and `BOUNDED_CROSS_ENTROPY_TARGET`
-    = 0.10 for boundCE* (2.5 with 100 classes, which then "look like ten"), both to the one digit given.
+    = 0.10 for boundCE* (2.5 with 100 classes, which then "look like ten"). Both agree to the one digit given.
 
     Args:
       num_classes: C, at least 2.
       target_probability: a, in [1e-6, 1 - 1e-6].
 
     Returns:
-      epsilon >= 0, to within 1e-9. It is 0 if a label's probability starts at a or above without a bias.
+      epsilon >= 0, to within 1e-9. It is 0 if a label has at least probability a without a bias.
 
     Raises:
       ValueError: an argument is out of range.
@@ -101,7 +102,7 @@ def logit_bias(num_classes: int, *, target_probability: float = MEAN_ABSOLUTE_ER
     def excess(epsilon):
         return _log_odds(mean_probability(epsilon, others)) - _log_odds(target_probability)
 
-    # The log-odds grow almost as the bias does, so that a few secants are enough.
+    # The log-odds grow almost like the bias, so a few secant steps are enough.
     before, here = 0.0, max(0.0, -excess(0.0))
     if here == 0:
         return 0.0

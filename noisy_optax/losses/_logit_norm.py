@@ -27,8 +27,8 @@ def sparsity(
 
     $$\ell = \sum_k p_k^q, \qquad p = \mathrm{softmax}(z)$$
 
-    1 for a prediction that is certain of one class, $C^{1 - q}$ for a uniform one. The label is not used, but
-    checked like that of any loss; see `cross_entropy_with_sparse_regularization`.
+    The loss is 1 for a prediction that is certain of one class, and $C^{1 - q}$ for a uniform prediction. The
+    label is checked, as in every loss, but not used; see `cross_entropy_with_sparse_regularization`.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -73,9 +73,9 @@ def cross_entropy_with_sparse_regularization(
     $$\ell = -\log p_y + \lambda \sum_k p_k^q, \qquad
       p = \mathrm{softmax}\Big(\frac{z}{\tau \max(\|z\|_2, 10^{-12})}\Big)$$
 
-    The norm is over logits that are not `-inf`. The loss changes when a constant is added to all logits, and
-    its gradient grows like the inverse of their norm: start a last layer of zeros at small random values
-    instead.
+    The norm is over logits that are not `-inf`. The loss changes if a constant is added to all logits. Its
+    gradient grows like the inverse of the norm of the logits, so do not initialise the last layer with zeros;
+    use small random values.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -126,16 +126,16 @@ def with_logit_clip(loss: Loss | RobustLoss, max_norm: ArrayLike) -> Loss | Robu
 
     $$\ell_b(z, y) = \ell\big(z \min(1, b / \|z\|_2), y\big)$$
 
-    It keeps the model from becoming certain, which bounds every loss that is finite for finite logits. The
-    norm is over logits that are not `-inf`; the result changes when a constant is added to all logits.
-    (Published code rescales to a second parameter, so that its loss jumps where the clipping starts.)
+    The clip limits how certain a prediction can be, so every loss that is finite for finite logits becomes
+    bounded. The norm is over logits that are not `-inf`. The result changes if a constant is added to all
+    logits. (Published code rescales to a second parameter, so its loss jumps where the clipping starts.)
 
     Args:
-      loss: plain or a `RobustLoss`, which sees the clipped logits in `update` and in `value`.
+      loss: plain or a `RobustLoss`, which gets the clipped logits in `update` and in `value`.
       max_norm: b > 0; `max_logit_norm` finds it from the largest probability that is allowed.
 
     Returns:
-      A loss of the kind that was given.
+      A loss of the same kind as `loss`.
 
     Raises:
       ValueError: max_norm is out of range.
@@ -194,11 +194,11 @@ def logit_clip_cross_entropy(
     axis: int = -1,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    r"""Cross-entropy of logits whose norm is clipped, as `with_logit_clip` does it.
+    r"""Cross-entropy of logits with a clipped norm, see `with_logit_clip`.
 
     $$\ell = -\log \mathrm{softmax}\big(z \min(1, b / \|z\|_2)\big)_y$$
 
-    Bounded, by $\log(1 + (C - 1)\,e^{b \sqrt{C / (C - 1)}})$, and bounded away from 0.
+    The loss is at most $\log(1 + (C - 1)\,e^{b \sqrt{C / (C - 1)}})$, and its minimum is above 0.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.

@@ -68,7 +68,7 @@ def normalized_focal(
       \quad p = \mathrm{softmax}(z)$$
 
     Symmetric: it sums to 1 over all labels. A wrong class at `-inf` makes the sum infinite and the loss 0.
-    The weights $(1 - p)^\gamma$ are differentiated like the rest; the papers' code holds them fixed.
+    The gradient includes that of the weights $(1 - p)^\gamma$; the papers' code holds them fixed.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -115,8 +115,8 @@ def normalized_negative_cross_entropy(
       \quad p = \max(\mathrm{softmax}(z), p_{\min})$$
 
     The passive partner of normalised cross-entropy; see `nce_nnce`. Symmetric: it sums to $C - 1$ over all
-    labels. The floor $p_{\min}$ is part of the definition: without it terms would change sign. No gradient
-    passes through a class below it.
+    labels. The floor $p_{\min}$ is part of the definition: without it, terms would change sign. A class below
+    the floor has no gradient.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.
@@ -160,13 +160,13 @@ def normalized_negative_focal(
     axis: int = -1,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    r"""Normalised negative focal loss: as `normalized_negative_cross_entropy`, of the focal loss.
+    r"""Normalised negative focal loss: `normalized_negative_cross_entropy` with focal loss as the base.
 
     $$\ell = 1 - \frac{A - f(p_y)}{\sum_k (A - f(p_k))}, \qquad f(p) = -(1 - p)^\gamma \log p,
       \quad A = f(p_{\min}), \quad p = \max(\mathrm{softmax}(z), p_{\min})$$
 
-    The passive partner of `normalized_focal`. Symmetric: it sums to $C - 1$ over all labels. The weights
-    $(1 - p)^\gamma$ are differentiated like the rest; the paper's code holds them fixed.
+    The passive partner of `normalized_focal`. Symmetric: it sums to $C - 1$ over all labels. The gradient
+    includes that of the weights $(1 - p)^\gamma$; the paper's code holds them fixed.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.

@@ -1,4 +1,4 @@
-"""Losses that see the logits only through p, the probability of the given label: the bases of clipping."""
+"""Losses that depend on the logits only through p, the probability of the given label."""
 
 import functools
 from collections.abc import Callable
@@ -22,8 +22,8 @@ def of_probability(function: Callable[[Array], Array]) -> Loss:
     """A loss from a function of p, the softmax probability of the given label.
 
     Args:
-      function: elementwise function of p, differentiable on (0, 1). p never reaches 0 or 1: it is limited
-        to what floating point can tell from them, with zero gradient beyond.
+      function: elementwise function of p, differentiable on (0, 1). p is limited so that floating point never
+        rounds it to 0 or 1; beyond the limits the gradient is zero.
 
     Returns:
       A `Loss`, also usable as the base of `clip_slope`. The library's own losses work from log p and are
@@ -82,7 +82,7 @@ def slope(base: Loss, log_odds: Float[Array, "..."]) -> Float[Array, "..."]:
 def clip_weights(base: Loss, log_p: Float[Array, "..."], tau: ArrayLike) -> Float[Array, "..."]:
     """min(1, tau / g(p)), the factors that turn gradients of a base into those of its clipped version."""
     log_odds = jnp.clip(_label.log_odds_of(log_p), -1e4, LOG_ODDS_MAX)
-    # Both sides of tau < g times p (1 - p), which g, for small p, would overflow without.
+    # Both sides of tau < g are multiplied by p (1 - p). Without this factor, g overflows for small p.
     steepness = -jax.grad(lambda m: jnp.sum(of_log_odds(base)(m)))(log_odds)
     allowed = jnp.exp(_label.log_probability(log_odds) + _label.log_complement(log_odds))
     allowed *= jnp.asarray(tau, allowed.dtype)
@@ -95,7 +95,7 @@ def evaluate_now(function: Callable[..., Any], *args: ArrayLike) -> Any:
 
     Compiled ahead of time: `jax.ensure_compile_time_eval` would run a loop operation by operation.
     """
-    # Compiled also for those who look for a mistake with `jax.disable_jit`.
+    # Compiled also under `jax.disable_jit`, which people use to debug.
     with jax.disable_jit(False):
         compiled = jax.jit(function).lower(*args).compile()
         try:
@@ -108,7 +108,7 @@ def evaluate_now(function: Callable[..., Any], *args: ArrayLike) -> Any:
 def once(function: Callable[[], Any]) -> Callable[[], Any]:
     """`function` evaluated when it is first needed, as NumPy arrays, once for each default precision.
 
-    For factories: what they return must cost nothing to build and must not wake a device.
+    Factories use it: what they return must cost nothing to build and must not initialise a device.
     """
 
     @functools.cache

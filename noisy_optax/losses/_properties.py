@@ -1,4 +1,4 @@
-"""What is known of a loss is stated once, beside its definition, and read by tables, tests and benchmarks."""
+"""The properties of a loss are stated once, beside its definition; tables, tests and benchmarks read them."""
 
 import functools
 import inspect
@@ -12,10 +12,10 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Properties(NamedTuple):
-    """What is known of a loss with its default hyper-parameters.
+    """The properties of a loss with its default hyper-parameters.
 
     Attributes:
-      bounded: whether the loss stays small if the prediction is as wrong as it can be.
+      bounded: whether the loss has an upper bound, even if the probability of the label is 0.
       symmetric: whether the losses of all labels sum to the same number for every prediction, which makes a
         loss tolerant to uniform label noise.
       of_log_odds: the loss as a function of the given label's log-odds and of its hyper-parameters; None if
@@ -55,7 +55,7 @@ def defaults(loss: Callable[..., Any]) -> dict[str, Any]:
 
 
 def properties(loss: Callable[..., Any]) -> Properties | None:
-    """What is known of one of the library's losses, with its default hyper-parameters.
+    """The properties of one of the library's losses, with its default hyper-parameters.
 
     Args:
       loss: a loss, or a `functools.partial` of one.

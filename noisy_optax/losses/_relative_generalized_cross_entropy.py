@@ -24,8 +24,8 @@ def relative_generalized_cross_entropy(
     $$\ell = \frac{1 - p_y^q}{q\,P^q}, \qquad
       \nabla_z \ell = \left(\frac{p_y}{P}\right)^q (p - e_y), \qquad P = \max_k p_k$$
 
-    P is held constant for the gradient. The optimum is that of generalized cross-entropy, but an undecided
-    model, or one of many classes, learns from this loss as fast as from cross-entropy. This loss is our own
+    P is held constant for the gradient. The optimum is that of generalized cross-entropy. But a model that is
+    undecided, or has many classes, learns from this loss as fast as from cross-entropy. This loss is our own
     and not published.
 
     Args:
@@ -52,7 +52,7 @@ def relative_generalized_cross_entropy(
     q = jnp.asarray(q, z.dtype)
     log_p = _label.log_probability(_label.log_odds(z, is_label))
     is_zero = q == 0
-    # Each branch sees a harmless q where the other is taken.
+    # Each branch gets a harmless q where the other is taken.
     some_q = jnp.where(is_zero, jnp.ones_like(q), q)
     power = jnp.where(is_zero, -log_p, -_label.expm1(some_q * log_p) / some_q)
     log_top = jnp.max(z, axis=-1) - jax.nn.logsumexp(z, axis=-1)

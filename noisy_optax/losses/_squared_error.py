@@ -20,8 +20,8 @@ def mean_squared_error(
 
     $$\ell = \sum_k (p_k - y_k)^2 = (1 - p)^2 + \sum_{k \ne y} p_k^2$$
 
-    with $p_k$ all softmax probabilities and $p$ the label's. The mean is that over examples: over classes it
-    is a sum, as in the paper; some published code divides it by $C$.
+    where $p_k$ are all softmax probabilities and $p$ is that of the label. "Mean" refers to the examples.
+    Over the classes the loss is a sum, as in the paper; some published code divides it by $C$.
 
     Args:
       logits: floating, `[..., C]` with the class axis at `axis`.

@@ -1,4 +1,4 @@
-"""A loss whose logits are changed before it sees them."""
+"""A loss of transformed logits."""
 
 from typing import Protocol, overload, runtime_checkable
 
@@ -25,7 +25,7 @@ def with_transformed_logits(loss: RobustLoss, transform: Transform) -> RobustLos
 
 
 def with_transformed_logits(loss: Loss | RobustLoss, transform: Transform) -> Loss | RobustLoss:
-    """The loss of `transform(logits, labels)`; a `RobustLoss` sees them in `update` and in `value`."""
+    """The loss of `transform(logits, labels)`; a `RobustLoss` gets them in `update` and in `value`."""
     if isinstance(loss, RobustLoss):
 
         def update_fn(state, logits, labels, *, where=None, indices=None):

@@ -1,4 +1,4 @@
-"""Losses that remember each example of the data set: they need `indices`, which example each row is."""
+"""Losses that remember each example of the data set. They need `indices`: which example each row is."""
 
 from noisy_optax.memory._early_learning import EarlyLearningState, early_learning_regularization
 

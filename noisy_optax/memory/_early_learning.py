@@ -1,4 +1,4 @@
-"""Early-learning regularization: what the model said of an example early on, held against it later."""
+"""Early-learning regularization: keeps predictions close to the model's own earlier predictions."""
 
 from typing import NamedTuple
 
@@ -43,20 +43,20 @@ def early_learning_regularization(
 ) -> RobustLoss:
     r"""Early-learning regularization (ELR): rewards agreement with the model's own running predictions.
 
-    With $p$ = softmax, limited to [1e-4, 1 - 1e-4], and a target $t_i$ for each example, which starts at 0,
+    Let $p$ be the softmax, limited to [1e-4, 1 - 1e-4], and $t_i$ the target of example i, at first 0.
 
     $$t_i \leftarrow \beta\, t_i + (1 - \beta)\, \frac{p}{\sum_k p_k} \qquad
       \ell = \ell_{\text{base}} + \lambda \log\left(1 - \langle t_i, p \rangle\right)$$
 
-    A network learns the right labels first. The targets remember what it said then, and the second term grows
-    a gradient that keeps it there. No gradient flows through the targets. Use it where a network memorises:
-    where it does not, the regularization costs accuracy.
+    A network learns the right labels first. The targets remember these early predictions, and the gradient of
+    the second term keeps later predictions close to them. No gradient flows through the targets. Use it if
+    the network memorises wrong labels; otherwise the regularization costs accuracy.
 
-    `update` and `value` need `indices`: which example of the data set each row is. An index outside of
-    `[0, num_examples)` writes nothing and reads zeros, as of an example never seen. Nothing is written by
-    rows that `where` leaves out, that have a non-finite logit, or a label outside of `[0, num_classes)`. Rows
-    with the same index write the mean of their new targets. The result does not depend on the number of
-    devices. Memory is `num_examples * num_classes` numbers.
+    `update` and `value` need `indices`: which example of the data set each row is. An index outside
+    `[0, num_examples)` writes nothing and reads zeros, like an example that was never seen. A row also writes
+    nothing if `where` excludes it, if it has a non-finite logit, or if its label is outside
+    `[0, num_classes)`. Rows with the same index write the mean of their new targets. The result does not
+    depend on the number of devices. The memory is `num_examples * num_classes` numbers.
 
     Args:
       num_examples: > 0, in the training set.
@@ -65,7 +65,7 @@ def early_learning_regularization(
       weight: lambda, >= 0, or a function of the 0-based step. In the paper 3 (CIFAR-10, symmetric noise),
         1 (asymmetric noise), 7 (CIFAR-100).
       decay: beta, in [0, 1). In the paper 0.7 (CIFAR-10, symmetric noise), 0.9 (others).
-      dtype: of the targets, floating; bfloat16 halves the memory.
+      dtype: the floating type of the targets; bfloat16 halves the memory.
 
     Returns:
       A `RobustLoss` with an `EarlyLearningState`. Losses are at least the base's plus

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-# Up to so many rows of a batch are compared with each other, which is faster than to sort them.
+# Up to this many rows of a batch are compared with each other, which is faster than sorting them.
 COMPARED_ROWS = 1024
 
 
@@ -25,7 +25,7 @@ def check_indices(indices: ArrayLike | None, batch_shape: tuple[int, ...]) -> In
 
 
 def read(memory: Float[Array, "examples ..."], indices: Int[Array, "n"]) -> Float[Array, "n ..."]:
-    """The rows at `indices`; zeros, as of an example that was never seen, where there is no such row."""
+    """The rows at `indices`. An index without a row gives zeros, like an example that was never seen."""
     # Negative indices would count from the end.
     past_the_end = jnp.where(indices < 0, len(memory), indices)
     return memory.at[past_the_end].get(mode="fill", fill_value=0)

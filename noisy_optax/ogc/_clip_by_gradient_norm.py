@@ -1,4 +1,4 @@
-"""OGC for any loss: norms of per-example gradients are clipped at a threshold that follows the training."""
+"""OGC for any loss: clips the norms of per-example gradients at a threshold that follows the training."""
 
 import math
 from typing import Any
@@ -29,12 +29,12 @@ def clip_by_gradient_norm(
     $$\frac{1}{B} \sum_i w_i \nabla_\theta \ell_i, \qquad w_i = \min\Big(1, \frac{b}{n_i}\Big),
       \quad n_i = \|\nabla_\theta \ell_i\|_2$$
 
-    The mixture of OGC is fitted to the square roots of the norms, and the largest norm b that is left comes
-    from `solve_norm_threshold`. No probability is needed, so that any loss will do, of regression too. A
-    gradient of zero has no say in the fit. This form is our own and not in the paper.
+    The mixture of OGC is fitted to the square roots of the norms, and `solve_norm_threshold` gives the limit
+    b on the norms. No probability is needed, so the loss may be any loss, also of regression. Gradients of
+    zero are ignored in the fit. This form is our own and not in the paper.
 
-    Use it as the first link of an `optax.chain`: the next one sees one gradient, not B. `update` takes what
-    `per_example_gradients` returns, and these keyword arguments:
+    Use it as the first link of an `optax.chain`; the next link gets one gradient, not B. `update` takes the
+    result of `per_example_gradients`, and these keyword arguments:
 
     - `where`: boolean, `[B]`; examples that are False are left out of the mean and of the fit.
     - `weighted_gradient`: a function of weights `[B]` that returns $\sum_i w_i \nabla_\theta \ell_i$, as
@@ -44,12 +44,12 @@ def clip_by_gradient_norm(
     Under `optax.inject_hyperparams` it needs `static_args=("update_every", "queue_size")`.
 
     Args:
-      bound: >= 1, or a function of the 0-based step: how much larger the clipped norms of the noisy
-        component may be on average than those of the clean one.
+      bound: >= 1, or a function of the 0-based step: the largest allowed ratio of the mean clipped norm of
+        the noisy component to that of the clean one.
       update_every: steps from one refit to the next, > 0.
       queue_size: > 0.
       axis_name: under `shard_map`, the mesh axis the batch is split over; the queue then takes the whole
-        batch. The mean stays that of the device's own examples: average it with `jax.lax.pmean`.
+        batch. The returned mean is over the device's own examples: average it with `jax.lax.pmean`.
 
     Returns:
       An `optax.GradientTransformationExtraArgs` with a `GradientNormState`.

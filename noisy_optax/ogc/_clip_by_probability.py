@@ -1,4 +1,4 @@
-"""OGC for per-example gradients, each weighted down where the loss form clips."""
+"""OGC for per-example gradients: scales down each gradient that `ogc_loss` would clip."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,12 +31,12 @@ def clip_by_probability(
 
     $$\frac{1}{B} \sum_i w_i \nabla_\theta \ell_i, \qquad w_i = \min\Big(1, \frac{\tau}{g(p_i)}\Big)$$
 
-    With the gradients of the base loss this is the gradient of `ogc_loss`, whose text says how $\tau$
-    follows the training. It is for loops that have per-example gradients anyway; the loss form costs one
-    ordinary backward pass. `clip_by_gradient_norm` needs no probability.
+    With the gradients of the base loss, this is the gradient of `ogc_loss`, which explains how $\tau$ follows
+    the training. Use it in loops that have per-example gradients anyway; `ogc_loss` costs one ordinary
+    backward pass. `clip_by_gradient_norm` needs no probability.
 
-    Use it as the first link of an `optax.chain`: the next one sees one gradient, not B. `update` takes what
-    `per_example_gradients` returns, and these keyword arguments:
+    Use it as the first link of an `optax.chain`; the next link gets one gradient, not B. `update` takes the
+    result of `per_example_gradients`, and these keyword arguments:
 
     - `log_probabilities`: `[B]`, $\log p$ of the given labels, from `label_log_probability`.
     - `where`: boolean, `[B]`; examples that are False are left out of the mean and of the fit.
@@ -45,11 +45,11 @@ def clip_by_probability(
       not exist at once.
 
     Under `optax.inject_hyperparams` it needs `static_args=("base", "update_every", "queue_size")`.
-    `optax.experimental.aggregating.process` takes it as aggregator, but cannot hand a function such as
-    `grad_fn` of sharpness-aware minimization on to what follows: use `optax.chain` for that.
+    `optax.experimental.aggregating.process` takes it as aggregator, but cannot pass a function such as
+    `grad_fn` of sharpness-aware minimization to the next transformation: use `optax.chain` for that.
 
     Args:
-      base: the loss whose gradients come in, a decreasing, convex function of p alone.
+      base: the loss of the incoming gradients, a decreasing, convex function of p alone.
       learning_rate: the optimizer's, or its schedule, a function of the 0-based step.
       epsilon: > 0; 20 in the paper, for SGD with learning rates that fall from 0.1.
       bound: >= 1, or a function of the 0-based step; replaces `1 + learning_rate * epsilon`.
@@ -57,7 +57,7 @@ def clip_by_probability(
       queue_size: > 0.
       mode: how the threshold is searched, see `solve_threshold`.
       axis_name: under `shard_map`, the mesh axis the batch is split over; the queue then takes the whole
-        batch. The mean stays that of the device's own examples: average it with `jax.lax.pmean`.
+        batch. The returned mean is over the device's own examples: average it with `jax.lax.pmean`.
 
     Returns:
       An `optax.GradientTransformationExtraArgs` with an `OGCState`.
@@ -120,12 +120,12 @@ def clipped_grad_fn(
 ) -> Callable[[Any], Any]:
     """The second gradient of sharpness-aware minimization, clipped at this step's threshold.
 
-    For `optax.chain(clip_by_probability(...), saner(...), ...)`, where `grad_fn` has to clip as the first
-    link does in the same step, refit included. With `ogc_loss`, evaluate `value` again instead.
+    Use it for `optax.chain(clip_by_probability(...), saner(...), ...)`. There, `grad_fn` has to clip like the
+    first link in the same step, including a refit. With `ogc_loss`, evaluate `value` again instead.
 
     Args:
       transformation: what `clip_by_probability` returned.
-      state: its state before the step; of a chain's, the first.
+      state: its state before the step; in the state of a chain, this is the first entry.
       base: the base that `clip_by_probability` was given.
       logits_fn: `logits_fn(params) -> [B, C]`, on the batch of the step.
       labels: integer, `[B]`.
@@ -147,7 +147,7 @@ def clipped_grad_fn(
     """
     if not isinstance(state, OGCState):
         raise ValueError(f"expected the OGCState of clip_by_probability, got {type(state).__name__}")
-    # The weights are not wanted here, so that no gradient is.
+    # Only the state is needed here, so no gradients are passed.
     _, state = transformation.update(
         None, state, log_probabilities=log_probabilities, where=where, weighted_gradient=lambda weights: None
     )

@@ -1,4 +1,4 @@
-"""OGC as a loss: the base, clipped at a threshold that is solved for again every few steps."""
+"""OGC as a loss: the base, clipped at a threshold that is solved again every few steps."""
 
 from collections.abc import Callable
 
@@ -28,38 +28,38 @@ def ogc_loss(
     mode: Mode = "default",
     axis_name: str | None = None,
 ) -> RobustLoss:
-    r"""Optimized gradient clipping: clips the slope of a loss in p where wrong labels would take over.
+    r"""Optimized gradient clipping: clips the slope of a loss in p at a threshold that follows the training.
 
     $$\ell_\tau(p) = \begin{cases} \ell(p) & p > p_\tau \\
       \ell(p_\tau) + \tau\,(p_\tau - p) & p \le p_\tau \end{cases} \qquad \tau = |\ell'(p_\tau)|$$
 
-    Each `update` puts the batch's $H = -\log p$ (p limited to [1e-7, 1 - 1e-7]) into a queue. Every
-    `update_every`-th one, once the queue has been filled, fits a mixture of two normals to it
-    (`fit_mixture`) and looks for the smallest $p_\tau$ at which the clipped slopes of the noisy component
-    are on average at most $1 + \eta\,\epsilon$ times those of the clean one (`solve_threshold`), $\eta$ being
-    the learning rate. The new threshold applies to the same batch. Until then nothing in
-    [1e-7, 1] is clipped. Costs what the base costs; a refit runs on the device, in one piece with the step.
+    Each `update` puts the batch's $H = -\log p$ (p limited to [1e-7, 1 - 1e-7]) into a queue. Once the queue
+    is full, every `update_every`-th `update` fits a mixture of two normals to the queue (`fit_mixture`). It
+    then finds the smallest $p_\tau$ at which the mean clipped slope of the noisy component is at most
+    $1 + \eta\,\epsilon$ times that of the clean one (`solve_threshold`), where $\eta$ is the learning rate.
+    The new threshold applies to the same batch. Before the first fit, nothing in [1e-7, 1] is clipped. The
+    loss costs as much as the base. A refit runs on the device, within the step.
 
-    An example that is masked out, or whose logits or label give NaN, takes a slot of the queue without a
-    say in the fit. If less than an eighth of the slots have one, the old mixture and threshold stay. Batches
-    may have any shape and size, and vary in size: one larger than the queue is thinned out to `queue_size`
-    examples spread evenly over it. A queue of equal values clips nothing.
+    An example that is masked out, or has logits or a label that give NaN, takes a slot of the queue, but the
+    fit ignores it. If less than an eighth of the slots are valid, the old mixture and threshold stay. Batches
+    may have any shape and size, and their size may vary. From a batch larger than the queue, `queue_size`
+    evenly spread examples are taken. If all values in the queue are equal, nothing is clipped.
 
     Args:
       base: a loss that is a decreasing, convex function of p alone, from this library or made by
         `of_probability`; set its hyper-parameters with `functools.partial`.
       learning_rate: the optimizer's, or its schedule, a function of the 0-based step.
       epsilon: > 0; 20 in the paper, for SGD with learning rates that fall from 0.1.
-      bound: >= 1, or a function of the 0-based step; replaces `1 + learning_rate * epsilon`, which means
-        something else for an optimizer with other learning rates, such as Adam.
+      bound: >= 1, or a function of the 0-based step; replaces `1 + learning_rate * epsilon`. Use it for an
+        optimizer with learning rates unlike those of SGD, such as Adam.
       update_every: steps from one refit to the next, > 0.
       queue_size: > 0.
       mode: how the threshold is searched, see `solve_threshold`.
       axis_name: under `shard_map`, the mesh axis the batch is split over; the queue then takes the whole
-        batch. Under plain `jit` a sharded batch needs nothing.
+        batch. Not needed for a sharded batch under plain `jit`.
 
     Returns:
-      A `RobustLoss` with an `OGCState`; `ogc` is the same as a transformation of per-example gradients.
+      A `RobustLoss` with an `OGCState`. `clip_by_probability` is the same for per-example gradients.
 
     Raises:
       ValueError: an option is out of range, or not exactly one of learning_rate and bound is given; from
@@ -111,7 +111,7 @@ def clipped_loss(base: Loss, state: OGCState) -> Loss:
 
     Args:
       base: the base that the state's threshold was found for.
-      state: of `ogc_loss` or `ogc`.
+      state: of `ogc_loss` or `clip_by_probability`.
 
     Returns:
       A `Loss`.
@@ -163,6 +163,6 @@ def refit(state: OGCState, slopes: Slopes, mode: Mode) -> OGCState:
 def negative_log_likelihood(
     log_p: Float[Array, "..."], where: ArrayLike | None
 ) -> tuple[Float[Array, "..."], Bool[Array, "..."]]:
-    """H = -log p within its limits, and which entries have one."""
+    """H = -log p within its limits, and a mask of the entries that are valid."""
     valid = ~jnp.isnan(log_p) if where is None else ~jnp.isnan(log_p) & jnp.asarray(where)
     return jnp.where(valid, jnp.clip(-log_p, _threshold.H_MIN, _threshold.H_MAX), 0.0), valid

@@ -1,4 +1,4 @@
-"""The mixture of two normals that tells examples with a right label from those with a wrong one."""
+"""The mixture of two normals that separates examples with a right label from those with a wrong one."""
 
 from typing import NamedTuple
 
@@ -36,10 +36,11 @@ def fit_mixture(
     r"""Fits a mixture of two normals by a few rounds of expectation-maximization.
 
     It starts from the exact two-means split: the cut of the sorted values with the least sum of squares
-    within the two parts. Each round maximizes $\sum_i \log \sum_k w_k\,N(x_i;\, \mu_k, \sigma_k^2)$ one
-    step further; `variance_floor` is added to every variance. The rounds end after `max_rounds`, or when
-    the mean log-likelihood moves by less than `tolerance`. With the defaults that is usually before
-    convergence, as in the published method, whose thresholds a converged fit does not reproduce.
+    within the two parts. Each round is one step to maximise
+    $\sum_i \log \sum_k w_k\,N(x_i;\, \mu_k, \sigma_k^2)$. `variance_floor` is added to every variance. The
+    rounds end after `max_rounds`, or when the mean log-likelihood changes by less than `tolerance`. With the
+    defaults, this is usually before convergence, as in the published method. A converged fit does not
+    reproduce the thresholds of the published method.
 
     Args:
       x: floating, `[n]`, computed in float32 or wider.
@@ -49,9 +50,10 @@ def fit_mixture(
       variance_floor: in squared units of x, > 0.
 
     Returns:
-      A `Mixture`, finite if all entries are. If they leave one part empty (all equal, or a single one), that
-      component has weight 0, the mean of all entries and the variance `variance_floor`. Without entries
-      both components are like that, at mean 0. A NaN or infinite entry gives NaN.
+      A `Mixture`, finite if all entries are finite. If one part is empty (all entries are equal, or there is
+      only one), its component has weight 0, the mean of all entries and the variance `variance_floor`.
+      Without entries, both components have weight 0, mean 0 and this variance. A NaN or infinite entry gives
+      NaN.
 
     Raises:
       TypeError: x is not floating, or where not boolean.
@@ -76,7 +78,7 @@ def fit_mixture(
 @jax.jit
 def _fit(x, valid, max_rounds, tolerance, variance_floor):
     total = jnp.maximum(jnp.sum(valid, dtype=x.dtype), 1.0)
-    # Sums of values around their mean keep the digits that tell neighbouring cuts apart.
+    # Sums of values around their mean keep the digits in which neighbouring cuts differ.
     centre = jnp.sum(jnp.where(valid, x, 0.0)) / total
     high = x > _two_means_cut(x, valid, total, centre)
     x = jnp.where(valid, x - centre, 0.0)
@@ -111,7 +113,7 @@ def _prepare(x: ArrayLike, where: ArrayLike | None) -> tuple[Float[Array, "n"], 
 def _two_means_cut(
     x: Float[Array, "n"], valid: Bool[Array, "n"], total: Float[Array, ""], mean: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """The largest value of the lower part: one of x, not of values computed anew and rounded otherwise."""
+    """The largest value of the lower part, as an entry of x: a recomputed value may round differently."""
     ordered = _sort(jnp.where(valid, x, jnp.inf))
     size = jnp.arange(1, x.size + 1, dtype=x.dtype)
     # Around their mean the upper part sums to minus the lower one, and the sum of squares between the parts,
@@ -126,7 +128,7 @@ def _sort(x: Float[Array, "n"]) -> Float[Array, "n"]:
     integer = {4: jnp.int32, 8: jnp.int64}[x.dtype.itemsize]
 
     def mirror_negative(bits):
-        # A float's bits are a sign and a magnitude: below 0 they count the wrong way.
+        # A float's bits are a sign and a magnitude, so negative floats are in reverse order.
         return jnp.where(bits < 0, bits ^ jnp.iinfo(integer).max, bits)
 
     ordered = jax.lax.sort(mirror_negative(jax.lax.bitcast_convert_type(x, integer)), is_stable=False)
@@ -160,7 +162,7 @@ def _maximize(
     means: Float[Array, "2"],
     variance_floor: float,
 ) -> Mixture:
-    """The likeliest mixture given the shares; `means` are close to its means, and keep the sums small."""
+    """The most likely mixture given the shares. `means` are close to its means, and keep the sums small."""
     size = jnp.sum(shares, axis=1)
     divisor = jnp.maximum(size, jnp.finfo(x.dtype).tiny)
     distance = x[None] - means[:, None]

@@ -1,4 +1,4 @@
-"""What the two transformations of per-example gradients share: a weight for each, and their weighted mean."""
+"""The shared part of the two transformations of per-example gradients: weights and a weighted mean."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ class Rule(NamedTuple):
 def weighted_mean(
     rule: Rule, bound: optax.Schedule, update_every: int, axis_name: str | None
 ) -> optax.GradientTransformationExtraArgs:
-    """Per-example gradients in, their mean out, each weighted by the rule."""
+    """A transformation of per-example gradients to their mean, weighted by the rule."""
 
     def init_fn(params):
         del params

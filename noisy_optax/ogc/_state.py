@@ -1,4 +1,4 @@
-"""What optimized gradient clipping remembers, and how a step changes it."""
+"""The state of optimized gradient clipping, and how a step changes it."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ MIN_VALID_SHARE = 1 / 8
 
 
 class OGCState(NamedTuple):
-    """State of `ogc_loss` and `ogc`. The counters are the same for all replicas: see `replica_axes`.
+    """State of `ogc_loss` and `clip_by_probability`. Replicas share the counters, see `replica_axes`.
 
     Attributes:
       count: int32 scalar, how many times `update` was called.
@@ -27,11 +27,11 @@ class OGCState(NamedTuple):
       queue: floating, `[queue_size]`, H = -log p of the latest examples in nats, the oldest first; changes
         in every step.
       valid: boolean, `[queue_size]`, which slots hold an example that was neither masked out nor NaN.
-      bound: floating scalar, the bound on the gradient ratio in force for the latest step.
-      mixture: fitted to the queue at the latest refit; before the first one two equal normals.
+      bound: floating scalar, the bound on the gradient ratio in the latest step.
+      mixture: fitted to the queue at the latest refit; two equal normals before the first refit.
       probability_threshold: floating scalar, the p below which the base is clipped; changes at a refit,
         1e-7 before the first one.
-      tau: floating scalar, the slope of the base at the threshold, the largest that is left.
+      tau: floating scalar, the slope of the base at the threshold, which is the largest slope after clipping.
     """
 
     count: Int[Array, ""]  # type: ignore[assignment]  # optax's name, and tuple's
@@ -52,11 +52,11 @@ class GradientNormState(NamedTuple):
       filled: int32 scalar, how many of the queue's slots were ever written, at most `queue_size`.
       queue: floating, `[queue_size]`, log of the gradient norms of the latest examples, the oldest first.
       valid: boolean, `[queue_size]`, which slots hold a finite norm above 0 that was not masked out.
-      bound: floating scalar, the bound on the gradient ratio in force for the latest step.
+      bound: floating scalar, the bound on the gradient ratio in the latest step.
       mixture: of square roots of norms, fitted to the queue's at the latest refit; before the first one two
         equal normals.
-      max_norm: floating scalar, the largest norm that is left to an example's gradient; changes at a refit,
-        the largest finite number before the first one.
+      max_norm: floating scalar, the largest norm of an example's gradient after clipping; changes at a refit,
+        and is the largest finite number before the first one.
     """
 
     count: Int[Array, ""]  # type: ignore[assignment]
@@ -96,7 +96,7 @@ def advance(
     update_every: int,
     axis_name: str | None,
 ) -> State:
-    """One step: a batch enters the queue, and `refit` runs if it is due and has enough to go by."""
+    """One step: a batch enters the queue, and `refit` runs if it is due and enough examples are valid."""
     queue_size = state.queue.size
     state = _push(state, *_at_most(queue_size, x, valid, axis_name))
     state = state._replace(count=optax.safe_increment(state.count), bound=bound(state.count))
@@ -119,7 +119,7 @@ def _fitted(state: State) -> dict[str, Any]:
 
 
 def check_schedule(update_every: int, queue_size: int) -> None:
-    """Raises ValueError for sizes that no queue can have."""
+    """Raises ValueError for impossible sizes."""
     check_range("update_every", update_every, above=0)
     check_range("queue_size", queue_size, above=0)
 
@@ -150,14 +150,14 @@ def clean_probability(mixture: Mixture, losses: ArrayLike) -> Float[Array, "..."
 
     $$\frac{w_c\,N(h;\, \mu_c, \sigma_c^2)}{w_c\,N(h;\, \mu_c, \sigma_c^2) + w_n\,N(h;\, \mu_n, \sigma_n^2)}$$
 
-    with $h$ the loss limited to $[\mu_c, \mu_n]$: where one normal is wider than the other, its tail would
-    otherwise claim the examples beyond the other's mean too.
+    where $h$ is the loss limited to $[\mu_c, \mu_n]$. Without this limit, the tail of the wider normal would
+    also claim the examples beyond the mean of the other normal.
 
     Args:
-      mixture: from `fit_mixture`, or `state.mixture` of `ogc_loss` or `ogc` after a refit; before the first
-        refit the result is 0.5 everywhere.
-      losses: what the mixture was fitted to, floating, of any shape: cross-entropies $-\log p$ of the given
-        labels, whatever the base; for a `GradientNormState` square roots of gradient norms.
+      mixture: from `fit_mixture`, or `state.mixture` of `ogc_loss` or `clip_by_probability` after a refit;
+        before the first refit the result is 0.5 everywhere.
+      losses: floating, of any shape, the quantity that the mixture was fitted to: cross-entropies $-\log p$
+        of the given labels, for every base; square roots of gradient norms for a `GradientNormState`.
 
     Returns:
       Probabilities, of the shape of `losses` and never increasing with them. NaN losses give NaN.
@@ -179,17 +179,17 @@ def clean_probability(mixture: Mixture, losses: ArrayLike) -> Float[Array, "..."
 
 
 def replica_axes(state: Any) -> Any:
-    """Axes for `jax.vmap` over replicas, of a state in which OGC's may occur anywhere.
+    """Axes for `jax.vmap` over replicas, for any state that contains a state of OGC.
 
-    The counters decide when the mixture is fitted again, and have to stay without a replica axis: batched,
-    they turn the refit into something that every step computes and most steps throw away.
+    The counters decide when the mixture is fitted again, so they must not have a replica axis. If they were
+    batched, every step would compute a refit, and most steps would discard it.
 
     Args:
       state: an `OGCState`, a `GradientNormState` or a pytree with some, such as the state of a wrapper or of
         `optax.chain`; only its structure is read.
 
     Returns:
-      The same structure with None for the counters and 0 for all else, for `in_axes` and `out_axes`.
+      The same structure with None for the counters and 0 for all other leaves, for `in_axes` and `out_axes`.
 
     >>> import jax, jax.numpy as jnp, noisy_optax as nox
     >>> robust = nox.ogc.ogc_loss(learning_rate=0.1)
@@ -236,10 +236,10 @@ def _replicated(x: Array) -> Array:
 
 
 def spread_indices(n: int, size: int) -> Int[np.ndarray, "size"]:
-    """`size` of `n` indices by one stride, spread evenly over the rows and columns of a batch alike.
+    """`size` of `n` indices by one stride, spread evenly over the rows and the columns of a batch.
 
-    A stride that divides the sequence length would pick the same positions of every sequence. The golden
-    section has no such resonance.
+    A stride that divides the sequence length would pick the same positions in every sequence. The golden
+    section avoids this.
     """
     stride = round(n * (math.sqrt(5) - 1) / 2)
     while math.gcd(stride, n) > 1:

@@ -1,4 +1,4 @@
-"""The clipping threshold: how much steeper wrong labels may pull than right ones, once clipped."""
+"""The clipping threshold, from a bound on the ratio of the slopes of wrong to those of right labels."""
 
 import functools
 from typing import Literal, NamedTuple, get_args
@@ -34,14 +34,14 @@ NORM_CANDIDATES = 1000
 
 
 def gradient_ratio(mixture: Mixture, base: Loss, probability_threshold: ArrayLike) -> Float[Array, ""]:
-    r"""How much steeper the clipped loss is, on average, on wrong labels than on right ones.
+    r"""The ratio of the mean slope of the clipped loss on wrong labels to that on right labels.
 
     $$R(p_\tau) = \frac{E_n[\min(g, \tau)]}{E_c[\min(g, \tau)]}, \qquad \tau = g(p_\tau)$$
 
     $g = |\ell'|$ is the slope of the base in $p$, a function of $H = -\log p$. $E_c$ and $E_n$ average over
     the mixture's first normal (clean) and its second (noisy), both truncated to the range that $H$ has for
-    $p$ in [1e-7, 1 - 1e-7], by sums over the published 1000 equally spaced points. The mixture's weights
-    play no part. Clipping more brings the ratio closer to 1.
+    $p$ in [1e-7, 1 - 1e-7], by sums over the published 1000 equally spaced points. The ratio does not depend
+    on the weights of the mixture. Clipping more brings the ratio closer to 1.
 
     Args:
       mixture: of $H$, as `fit_mixture` returns it.
@@ -49,7 +49,7 @@ def gradient_ratio(mixture: Mixture, base: Loss, probability_threshold: ArrayLik
       probability_threshold: $p_\tau$ in [1e-7, 1 - 1e-7], scalar; `jax.vmap` gives a curve.
 
     Returns:
-      A floating scalar, at least 1 where larger losses are more often the noisy component's.
+      A floating scalar, at least 1 if larger losses belong more often to the noisy component.
 
     Raises:
       ValueError: probability_threshold is out of range.
@@ -77,16 +77,17 @@ def _gradient_ratio(mixture, base, probability_threshold):
 def solve_threshold(
     mixture: Mixture, base: Loss, bound: ArrayLike, *, mode: Mode = "default"
 ) -> Float[Array, ""]:
-    r"""The smallest probability threshold at which the clipped slopes keep within a bound.
+    r"""The smallest probability threshold at which the ratio of the clipped slopes is within a bound.
 
-    The smallest of a fixed set of candidates with $R(p_\tau) \le$ `bound`, $R$ being `gradient_ratio`: 1e-7
-    (nothing is clipped) if the bound holds there already, the largest candidate if it holds nowhere.
+    The result is the smallest of a fixed set of candidates with $R(p_\tau) \le$ `bound`, where $R$ is
+    `gradient_ratio`. It is 1e-7 (nothing is clipped) if the bound already holds there, and the largest
+    candidate if the bound holds nowhere.
 
     Modes:
       published: steps of 0.00098 from 1e-7 to 1 - 1e-7, searched by halving.
-      default: the same steps, up to 0.95 only. With a small bound, such as the learning rates of Adam
-        make, the threshold would run to 1, where a slope that vanishes, such as focal's, leaves nothing to
-        learn from: `experiments/results/digits` has what that costs.
+      default: the same steps, up to 0.95 only. With a small bound, for example from the learning rates of
+        Adam, the published threshold goes up to 1. There, some slopes vanish, such as focal's, and nothing is
+        learned. `experiments/results/digits` shows the difference in accuracy.
 
     Args:
       mixture: of $H = -\log p$, as `fit_mixture` returns it.
@@ -125,15 +126,15 @@ def _solve_threshold(mixture, base, bound, mode):
 def solve_norm_threshold(
     mixture: Mixture, norm_range: tuple[ArrayLike, ArrayLike], bound: ArrayLike
 ) -> Float[Array, ""]:
-    r"""The largest gradient norm at which wrong targets pull not much harder than right ones.
+    r"""The largest gradient norm at which the ratio of the clipped norms is within a bound.
 
-    The largest of 1000 candidates, equally spaced in the logarithm over `norm_range`, with
+    The result is the largest of 1000 candidates, equally spaced in the logarithm over `norm_range`, with
 
     $$\frac{E_n[\min(n, \tau)]}{E_c[\min(n, \tau)]} \le \text{bound}$$
 
-    $n$ being an example's gradient norm. $E_c$ and $E_n$ average over the mixture's first normal (clean) and
-    its second (noisy), normals of $\sqrt n$, truncated to `norm_range`. The smallest candidate always
-    fulfils it.
+    where $n$ is an example's gradient norm. $E_c$ and $E_n$ average over the mixture's first normal (clean)
+    and its second (noisy). These are normals of $\sqrt n$, truncated to `norm_range`. The smallest candidate
+    always satisfies the condition.
 
     Args:
       mixture: of $\sqrt n$, as `fit_mixture` returns it.
@@ -145,7 +146,7 @@ def solve_norm_threshold(
 
     References:
       Ye, Wu, Zhang, Li, Chen, Jin, Optimized Gradient Clipping for Noisy Label Learning, AAAI 2025,
-      arXiv 2412.08941, whose bound on the slopes in p this carries over to gradients of any loss.
+      arXiv 2412.08941, for the bound on the slopes in p, which this function applies to gradient norms.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> mixture = nox.ogc.Mixture(jnp.array([1.0, 3.0]), jnp.array([0.1, 0.1]), jnp.array([0.6, 0.4]))
@@ -167,7 +168,7 @@ def solve_norm_threshold(
 
 
 class Slopes(NamedTuple):
-    """The slopes of one base that a search needs: the same in every search.
+    """The slopes of one base that every search needs.
 
     Attributes:
       grid: floating, `[1000]`, g on the grid, from the flattest at p = 1 - 1e-7 to the steepest at 1e-7.

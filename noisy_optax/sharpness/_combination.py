@@ -1,4 +1,4 @@
-"""Combinations: what to make of the gradients at the parameters and at the perturbed parameters."""
+"""Combinations of the gradient at the parameters and the gradient at the perturbed parameters."""
 
 from typing import Protocol, runtime_checkable
 
@@ -44,7 +44,7 @@ def gsam_combination(alpha: float | optax.Schedule) -> Combination:
 
     $$s - \alpha \left( g - \frac{g \cdot s}{\|s\|^2}\, s \right)$$
 
-    which lowers the gap between the perturbed loss and the loss without raising the perturbed loss. The
+    This reduces the gap between the perturbed loss and the loss without increasing the perturbed loss. The
     inner product is over all parameters.
 
     Args:
@@ -66,7 +66,7 @@ def gsam_combination(alpha: float | optax.Schedule) -> Combination:
     def descend(first, second, count):
         (g, power), (s, _) = _tree.to_unit_range(first), _tree.to_unit_range(second)
         length = _tree.dot(s, s)
-        # Without rounding when both are the same, so that nothing is then left across.
+        # Exact if both are the same, so that the orthogonal component is then 0.
         along = power * (_tree.dot(g, s) / jnp.where(length == 0, jnp.ones_like(length), length))
         across = jax.tree.map(jnp.subtract, first, _tree.scale(along, s))
         return jax.tree.map(jnp.subtract, second, _tree.scale(_schedule.at(alpha, count), across))
@@ -80,13 +80,12 @@ def saner_combination(group_b_scale: float | optax.Schedule, of: Combination | N
     $$u_i = \begin{cases} \alpha\, s_i & 0 < s_i / g_i < 1 \quad \text{(Group B)} \\
       s_i & \text{otherwise} \end{cases}$$
 
-    The groups are found by comparing signs and sizes, so that the smallest components count.
+    The groups are found by comparing signs and sizes, so that small components do not underflow.
 
     Args:
       group_b_scale: $\alpha$, >= 0, or a function of the 0-based step, such as `schedules.saner_scale`; at 1
         this is `of`.
-      of: the combination whose result is $s$, `sam_combination()` if None. $g$ is the first gradient in any
-        case.
+      of: the combination that gives $s$, `sam_combination()` if None. $g$ is always the first gradient.
 
     Raises:
       ValueError: group_b_scale is out of range.

@@ -1,4 +1,4 @@
-"""m-sharpness: the batch in chunks, each perturbed on its own gradient."""
+"""m-sharpness: the batch in chunks, with one perturbation for each chunk."""
 
 from typing import Any
 
@@ -10,9 +10,10 @@ from noisy_optax.sharpness import _transformation
 
 
 def m_sharpness(transformation: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    r"""Perturbs each chunk of the batch on its own gradient, and averages the updates.
+    r"""Perturbs the parameters for each chunk of the batch along its gradient, and averages the updates.
 
-    With $g_c$ the gradient of chunk $c$ of $C$, and one perturbation, second gradient and mask per chunk,
+    Let $g_c$ be the gradient of chunk $c$ of $C$. Each chunk has its own perturbation, second gradient and
+    mask:
 
     $$u = \frac{1}{C} \sum_c \text{combination}(g_c,\; \text{grad\_fn}(w + \text{perturbation}(g_c),\, c))$$
 
@@ -20,16 +21,16 @@ def m_sharpness(transformation: optax.GradientTransformation) -> optax.GradientT
     `chunks`, a pytree of arrays with that leading axis, such as `split_chunks` makes, and `grad_fn`, a
     function of parameters and one chunk. Chunks of one example give per-example perturbations, m = 1. All
     chunks are computed at once, by `jax.vmap`: memory holds as many gradients as there are chunks.
-    `training_step` hands over the gradient of the whole batch, so it cannot call this: there, `accumulate`
-    perturbs each micro-batch on its own gradient.
+    `training_step` passes on the gradient of the whole batch, so it cannot use this transformation. Use its
+    `accumulate` instead, which perturbs the parameters for each micro-batch along its gradient.
 
-    There is one state for all. A perturbation with a running mean starts each chunk's step from the mean of
-    the whole batches before it. Averaged over chunks, what comes out is the running mean of the whole
-    batches' gradients, as the rule is linear.
+    All chunks share one state. With a running mean, the step of each chunk starts from the mean over the
+    previous whole batches. The result is averaged over chunks. Since the rule is linear, it is the running
+    mean of the gradients of the whole batches.
 
     Args:
-      transformation: made by `sharpness_aware` or a function that calls it, such as `saner`. What does not
-        average over chunks, like momentum, belongs behind this in the chain.
+      transformation: made by `sharpness_aware` or a function that calls it, such as `saner`. Put
+        transformations that do not average over chunks, such as momentum, after this one in the chain.
 
     Raises:
       ValueError: from `update`, if something is missing or the leading axes differ.

@@ -55,8 +55,8 @@ def friendly_sam(
 
     Args:
       rho: >= 0, or a function of the 0-based step.
-      sigma: >= 0, or a function of the step; the share of the running mean that is taken out.
-      decay: in [0, 1], or a function of the step; of the running mean.
+      sigma: >= 0, or a function of the step; the share of the running mean that is subtracted.
+      decay: in [0, 1], or a function of the step; the decay of the running mean.
       mask: which parameters are perturbed and updated, see `sharpness_aware`.
 
     >>> import jax.numpy as jnp, noisy_optax as nox

@@ -1,4 +1,4 @@
-"""Gradients in micro-batches, for those who chain sharpness-aware minimization by hand."""
+"""Gradients in micro-batches, for chains with sharpness-aware minimization without `training_step`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,17 +16,17 @@ def micro_batch_grad_fn(
 ) -> Callable[[optax.Params], optax.Updates]:
     """A `grad_fn` for a batch too large for one pass: the mean of the micro-batches' gradients.
 
-    The simplest loop needs no more than that: `full = micro_batch_grad_fn(grad_fn, micro_batches)`, then
+    The simplest loop needs only this: `full = micro_batch_grad_fn(grad_fn, micro_batches)`, then
     `update(full(params), state, params, grad_fn=full)`.
 
-    Under `optax.MultiSteps` the second gradient too has to cover all k micro-batches. MultiSteps calls the
-    optimizer in each of its k steps, though it keeps only the last result; `when=state.mini_step == k - 1`
-    leaves out the passes that would be thrown away.
+    Under `optax.MultiSteps`, the second gradient also has to cover all k micro-batches. MultiSteps calls the
+    optimizer in each of its k steps, but keeps only the last result. `when=state.mini_step == k - 1` skips
+    the passes that would be discarded.
 
     Args:
       grad_fn: `grad_fn(params, micro_batch) -> gradient`.
       micro_batches: a pytree of arrays with a leading axis over micro-batches of the same size.
-      when: boolean scalar; zeros are returned, and nothing is computed, where it is False.
+      when: boolean scalar; if it is False, nothing is computed and zeros are returned.
 
     Returns:
       `grad_fn(params) -> gradient`, averaged by `jax.lax.scan` in float32 or wider.

@@ -1,4 +1,4 @@
-"""Perturbations: where to look for the second gradient."""
+"""Perturbations of the parameters, at which the second gradient is taken."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -78,10 +78,10 @@ def asam_perturbation(rho: float | optax.Schedule) -> Perturbation:
 
     $$e = \rho\, w^2 g / \|w\, g\|$$
 
-    with products taken elementwise. Zero parameters stay where they are.
+    The products are elementwise. Zero parameters are not perturbed.
 
     Args:
-      rho: >= 0, or a function of the 0-based step; 0.5 in the paper, as it has no unit of length.
+      rho: >= 0, or a function of the 0-based step; 0.5 in the paper. It is relative to the parameters' size.
 
     Raises:
       ValueError: rho is out of range.
@@ -99,7 +99,7 @@ def asam_perturbation(rho: float | optax.Schedule) -> Perturbation:
     _schedule.check("rho", rho, at_least=0.0)
 
     def perturb_fn(gradient, state, params, count):
-        # Brought near 1 each, so that no product vanishes that matters.
+        # Each factor is scaled to about 1, so that no relevant product underflows.
         (sizes, _), (slopes, _) = _tree.to_unit_range(params), _tree.to_unit_range(gradient)
         relative = _tree.with_norm(_schedule.at(rho, count), jax.tree.map(jnp.multiply, sizes, slopes))
         return jax.tree.map(jnp.multiply, params, relative), state
@@ -112,12 +112,12 @@ def friendly_sam_perturbation(
     sigma: float | optax.Schedule = 1.0,
     decay: float | optax.Schedule = 0.9,
 ) -> Perturbation:
-    r"""Friendly-SAM's perturbation: along what sets the batch's gradient apart from those before it.
+    r"""Friendly-SAM's perturbation: along the gradient minus a share of the mean of earlier gradients.
 
     $$e_t = \rho\, d_t / \|d_t\| \qquad d_t = g_t - \sigma\, m_t \qquad
       m_{t+1} = \lambda\, m_t + (1 - \lambda)\, g_t$$
 
-    The first step takes the plain gradient, $d_0 = g_0$, and starts the mean with it, $m_1 = g_0$.
+    The first step uses the plain gradient, $d_0 = g_0$, and starts the mean with it, $m_1 = g_0$.
 
     Args:
       rho: >= 0, or a function of the 0-based step.
@@ -155,7 +155,7 @@ def friendly_sam_perturbation(
 
 
 def vasso_perturbation(rho: float | optax.Schedule, theta: float | optax.Schedule = 0.2) -> Perturbation:
-    r"""VaSSO's perturbation: along the running mean of the gradients, whose direction varies less.
+    r"""VaSSO's perturbation: along the running mean of the gradients, which varies less than one gradient.
 
     $$e_t = \rho\, d_t / \|d_t\| \qquad d_t = (1 - \theta)\, d_{t-1} + \theta\, g_t \qquad d_0 = g_0$$
 

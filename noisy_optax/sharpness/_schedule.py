@@ -8,7 +8,7 @@ from noisy_optax._checks import check_range
 
 
 def check(name: str, value: float | optax.Schedule, **limits: float) -> None:
-    """`check_range` for a number; what a schedule returns has no value to look at."""
+    """`check_range` for a number. A schedule returns traced values, which cannot be checked."""
     if callable(value):
         return
     check_range(name, value, **limits)
@@ -17,5 +17,5 @@ def check(name: str, value: float | optax.Schedule, **limits: float) -> None:
 
 
 def at(value: float | optax.Schedule, count: Int[Array, ""] | int) -> Float[Array, ""]:
-    """The hyper-parameter in force at the 0-based step `count`."""
+    """The hyper-parameter at the 0-based step `count`."""
     return jnp.asarray(value(count) if callable(value) else value)

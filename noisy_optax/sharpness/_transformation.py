@@ -17,7 +17,7 @@ Mask = Any
 
 
 class SharpnessAware(optax.GradientTransformationExtraArgs):
-    """A transformation whose two parts can also be called by themselves, around a second gradient.
+    """A transformation with two parts that can also be called separately, around a second gradient.
 
     Attributes:
       init: `init(params) -> SharpnessAwareState`.
@@ -32,7 +32,7 @@ class SharpnessAware(optax.GradientTransformationExtraArgs):
     combine: Callable[..., tuple[optax.Updates, Any]]
 
     def __new__(cls, init: Any, update: Any, perturb: Any, combine: Any) -> "SharpnessAware":
-        """`optax.chain` takes a transformation for a pair, so that the parts are attributes beside it."""
+        """`optax.chain` expects a pair, so the two parts are attributes and not fields."""
         transformation = super().__new__(cls, init, update)
         transformation.perturb, transformation.combine = perturb, combine
         return transformation
@@ -43,7 +43,7 @@ class SharpnessAwareState(NamedTuple):
 
     Attributes:
       count: int32 scalar, how many times `update` or `combine` was called.
-      perturbation: of the perturbation rule, empty for most.
+      perturbation: the state of the perturbation, which is empty for most.
     """
 
     count: Int[Array, ""]  # type: ignore[assignment]  # optax's name, and tuple's
@@ -53,45 +53,45 @@ class SharpnessAwareState(NamedTuple):
 def sharpness_aware(
     perturbation: Perturbation, combination: Combination, *, mask: Mask = None
 ) -> SharpnessAware:
-    r"""Sharpness-aware minimization from its two parts: where to look, and what to make of it.
+    r"""Sharpness-aware minimization from a perturbation and a combination of two gradients.
 
-    With $g$ the incoming gradient at the parameters $w$,
+    Let $g$ be the incoming gradient at the parameters $w$. Then
 
     $$e = \text{perturb}(g) \qquad s = \text{grad\_fn}(w + e) \qquad u = \text{combine}(g, s)$$
 
-    Belongs in front of the optimizer: `optax.chain(sharpness_aware(...), optax.add_decayed_weights(5e-4),
-    optax.sgd(...))`, so that weight decay is added after them. `update` takes the keyword
-    `grad_fn`, a function from parameters to their gradient, on the same batch and with all else equal; under
-    `shard_map` it has to average over devices as the incoming gradient does. `training_step` takes care of
-    all that.
+    Put it before the optimizer, so that weight decay is added afterwards:
+    `optax.chain(sharpness_aware(...), optax.add_decayed_weights(5e-4), optax.sgd(...))`. `update` takes the
+    keyword `grad_fn`, a function from parameters to their gradient, on the same batch and under the same
+    conditions. Under `shard_map`, `grad_fn` has to average over devices like the incoming gradient.
+    `training_step` does all of this.
 
-    $w + e$ is formed, and handed to `grad_fn`, in float32 or wider: a perturbation is lost in the rounding
-    of a half-precision parameter. Cast inside `grad_fn` to compute in half precision. The updates have the
-    type of the incoming gradient. At rho = 0, `grad_fn` gets parameters equal to $w$: with float32 or wider
-    parameters the result is the incoming gradient, to the last bit where `grad_fn` is the computation that
-    gave it and is compiled alike.
+    $w + e$ is computed and passed to `grad_fn` in float32 or wider, because a perturbation would be lost in
+    the rounding of half precision. To compute in half precision, cast inside `grad_fn`. The updates have the
+    type of the incoming gradient. At rho = 0, `grad_fn` gets parameters equal to $w$. With parameters in
+    float32 or wider, the result is then the incoming gradient, bit by bit if `grad_fn` is the same compiled
+    computation.
 
-    The parts are there beside `update`, for those who compute the second gradient themselves, as
-    `training_step` does: `perturb(gradient, state, params) -> (perturbed, state)` and then
+    To compute the second gradient yourself, as `training_step` does, call the two parts instead of `update`:
+    `perturb(gradient, state, params) -> (perturbed, state)` and then
     `combine(gradient, second, state, params) -> (updates, state)`.
 
-    With `mask`, parameters are frozen: they are not perturbed, the norm of the perturbation is taken over the
-    others, and their updates are 0. To train a part only, it is as good to make that part the parameters.
+    `mask` freezes parameters: they are not perturbed, they do not count in the norm of the perturbation, and
+    their updates are 0. Alternatively, pass only the trained parameters as `params`.
 
-    Around it `optax.MultiSteps` (with `micro_batch_grad_fn`), `optax.apply_if_finite` and
-    `optax.inject_hyperparams` work. `apply_if_finite` looks at the incoming gradient only; so that the second
-    one is looked at too, put another around what follows: `optax.chain(apply_if_finite(saner(...), n),
+    You can wrap it in `optax.MultiSteps` (with `micro_batch_grad_fn`), `optax.apply_if_finite` and
+    `optax.inject_hyperparams`. `apply_if_finite` checks the incoming gradient only. To check the second
+    gradient too, put another one around the rest of the chain: `optax.chain(apply_if_finite(saner(...), n),
     apply_if_finite(optax.sgd(...), n))`. For this function, unlike for `saner` and the other methods,
-    `inject_hyperparams` needs `static_args=("perturbation", "combination")`. `optax.masked` and
-    `optax.multi_transform` hide parameters from what is inside them, so that `grad_fn` could not be
-    called: use `mask`.
+    `inject_hyperparams` needs `static_args=("perturbation", "combination")`. Do not put it inside
+    `optax.masked` or `optax.multi_transform`: they hide parameters, so `grad_fn` could not be called. Use
+    `mask`.
 
     Args:
       perturbation: `sam_perturbation`, `asam_perturbation`, `friendly_sam_perturbation`,
         `vasso_perturbation` or your own `Perturbation`.
       combination: `sam_combination`, `gsam_combination`, `saner_combination` or your own function.
       mask: a pytree of booleans like the parameters, or a prefix of one, or a function of the parameters that
-        returns one: True for what is perturbed and updated. By default everything is.
+        returns one: True for parameters that are perturbed and updated. By default all parameters are.
 
     Returns:
       A `SharpnessAware` transformation; extra arguments that it does not know are ignored.
@@ -124,7 +124,7 @@ def sharpness_aware(
         here = _tree.widen(params)
         first = _unfrozen(mask, params, optax.tree.cast_like(gradient, here))
         offset, new = perturbation.perturb(first, state.perturbation, here, state.count)
-        # Once more, for a perturbation that is not proportional to the gradient.
+        # Masked again, for a perturbation that is not proportional to the gradient.
         offset = _unfrozen(mask, params, offset)
         return _tree.add(here, offset), state._replace(perturbation=new)
 

@@ -55,7 +55,7 @@ def to_unit_range(tree: optax.Params) -> tuple[optax.Params, Float[Array, ""]]:
     peak = jnp.max(jnp.stack(peaks)) if peaks else jnp.zeros([], dtype)
     _, exponent = jnp.frexp(peak)
     power = jnp.ldexp(jnp.ones_like(peak), exponent - 1)
-    # Written so that NaN is not taken for zero.
+    # Written so that NaN is not treated as zero.
     vanishes = peak < jnp.finfo(dtype).tiny
 
     def divide(x):
@@ -74,6 +74,6 @@ def with_norm(norm: ArrayLike, tree: optax.Params) -> optax.Params:
 
 
 def _common_dtype(tree: optax.Params) -> jnp.dtype:
-    """The widest type of a tree whose leaves are float32 or wider."""
+    """The widest type of a tree with leaves in float32 or wider."""
     dtypes = [x.dtype for x in jax.tree.leaves(tree)]
     return max(dtypes, key=lambda dtype: jnp.finfo(dtype).bits, default=jnp.dtype(jnp.float32))

@@ -1,4 +1,4 @@
-"""One training step for any model, loss and optimizer: the way in for most people."""
+"""One training step for any model, loss and optimizer. Most users start here."""
 
 from noisy_optax.training._accumulation import Accumulation
 from noisy_optax.training._average import Average

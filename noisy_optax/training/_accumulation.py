@@ -10,12 +10,12 @@ from noisy_optax.sharpness import _tree
 
 
 class Accumulation(NamedTuple):
-    """Gradients on their way to one step of the optimizer.
+    """Accumulated gradients of the calls since the latest step of the optimizer.
 
     Attributes:
-      calls: int32 scalar, how many calls of `update` are in it.
+      calls: int32 scalar, the number of accumulated calls of `update`.
       weight: floating scalar, the sum of these calls' weights.
-      mean: like the parameters, in float32 or wider, the mean of the directions by weight.
+      mean: like the parameters, in float32 or wider, the weighted mean of the directions.
     """
 
     calls: Int[Array, ""]

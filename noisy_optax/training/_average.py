@@ -14,9 +14,9 @@ class Average(NamedTuple):
     """Running averages over the optimizer's steps.
 
     Attributes:
-      steps: int32 scalar, how many steps are in it.
+      steps: int32 scalar, the number of averaged steps.
       params: like the parameters.
-      aux: like what `forward` returns beside the logits, None if that is not averaged.
+      aux: like the auxiliary result of `forward`, None if that is not averaged.
     """
 
     steps: Int[Array, ""]

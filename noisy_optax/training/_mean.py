@@ -1,4 +1,4 @@
-"""The mean of the losses by weight."""
+"""The weighted mean of the losses."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from noisy_optax.losses import _label
 def weighted_mean(
     losses: Float[Array, "..."], weights: ArrayLike | None, where: ArrayLike | None
 ) -> Float[Array, ""]:
-    """The mean of the losses by weight over the examples that `where` keeps; 0 if there are none.
+    """The weighted mean of the losses over the examples that `where` keeps; 0 if there are none.
 
     Args:
       losses: floating, `[...]`, 0 where `where` is False.

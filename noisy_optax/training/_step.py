@@ -17,14 +17,14 @@ from noisy_optax.training._mean import total_weight, weighted_mean
 
 
 class StepInfo(NamedTuple):
-    """What a step measured.
+    """The measurements of one step.
 
     Attributes:
       loss: floating scalar, the mean loss at the parameters.
-      aux: what `forward` returned beside the logits there, None without `has_aux`. A loop with batch
+      aux: the auxiliary result of `forward` at the parameters, None without `has_aux`. A loop with batch
         statistics keeps these, or those of the perturbed pass.
       perturbed_loss: floating scalar, the mean loss at the perturbed parameters, None without `sharpness`.
-      perturbed_aux: what `forward` returned beside the logits there, None without `sharpness`.
+      perturbed_aux: the auxiliary result of `forward` at the perturbed parameters, None without `sharpness`.
     """
 
     loss: Float[Array, ""]
@@ -34,12 +34,12 @@ class StepInfo(NamedTuple):
 
 
 class StepState(NamedTuple):
-    """State of `training_step`; what is not used is `optax.EmptyState()`.
+    """State of `training_step`. A part that is not used is `optax.EmptyState()`.
 
     Attributes:
-      optimizer: of the optimizer.
-      loss: of the loss.
-      sharpness: of `sharpness`.
+      optimizer: the state of the optimizer.
+      loss: the state of the loss.
+      sharpness: the state of `sharpness`.
       accumulation: an `Accumulation`, with `accumulate` above 1.
       average: an `Average`, with `average`.
     """
@@ -55,12 +55,12 @@ class TrainingStep(NamedTuple):
     """What `training_step` returns.
 
     Attributes:
-      init: `init(params, aux=None) -> StepState`. Pass `aux`, like what `forward` returns beside the logits,
-        to average that too.
+      init: `init(params, aux=None) -> StepState`. Pass `aux`, with the structure of the auxiliary result of
+        `forward`, to average that too.
       update: `update(params, state, inputs, labels, *, where=None, weights=None, indices=None) ->
-        (params, state, info)`, with a `StepInfo`. Pure; to be jitted whole.
-      averaged: `averaged(state)`, the averaged parameters, or a pair of them and the averaged aux if `init`
-        was given one.
+        (params, state, info)`, with a `StepInfo`. It is pure; compile it with `jax.jit`.
+      averaged: `averaged(state)`, the averaged parameters. If `init` was given `aux`, a pair of the averaged
+        parameters and the averaged aux.
     """
 
     init: Callable[..., StepState]
@@ -78,30 +78,31 @@ def training_step(
     accumulate: int = 1,
     average: float | None = None,
 ) -> TrainingStep:
-    r"""A training step for any model, loss and optimizer, to be jitted as a whole.
+    r"""A training step for any model, loss and optimizer, to be compiled with `jax.jit`.
 
-    The objective is the mean of the losses by weight,
+    The objective is the weighted mean of the losses,
 
     $$L(\theta) = \frac{\sum_i w_i \ell_i}{\sum_i w_i}$$
 
-    over the examples that `where` keeps; 0 if there are none. The loss's state advances once per call. With
-    `sharpness` there is a second pass at perturbed parameters, in which the loss keeps its state. Then the
-    optimizer's updates are applied. Parameters and state may be donated, and batches split over devices.
+    over the examples that `where` keeps. It is 0 if there are none. The state of the loss advances once per
+    call. With `sharpness`, there is a second pass at perturbed parameters, which does not change the state of
+    the loss. Then the updates of the optimizer are applied. Parameters and state may be donated, and batches
+    may be split over devices.
 
-    With `accumulate` = k, k calls make one step of the optimizer, by the mean of their gradients, each by
-    its weight. The `count` of every state, at which schedules are read, advances once per k calls; queues and
-    memories take in every call. Sharpness-aware minimization then perturbs each micro-batch on its own
-    gradient, which is known as m-sharpness. The optimizer gets the loss of the last of the k calls as
+    With `accumulate` = k, k calls make one step of the optimizer, with the weighted mean of their gradients.
+    The `count` of every state, at which schedules are read, advances once per k calls. Queues and memories
+    are updated in every call. Sharpness-aware minimization perturbs the parameters for each micro-batch along
+    its gradient, which is known as m-sharpness. The optimizer gets the loss of the last of the k calls as
     `value`.
 
-    With `average` = d the state keeps an average of the parameters after each step of the optimizer, with
-    weights that fall by the factor d per step, normalised from the first step on.
+    With `average` = d, the state keeps an average of the parameters after each step of the optimizer. The
+    weights fall by the factor d per step and are normalised from the first step on.
 
     Args:
       forward: `forward(params, inputs) -> logits`, floating `[..., C]`, or `(logits, aux)` with `has_aux`.
         `inputs` is any pytree: images, batch statistics, a key for dropout.
       loss: a plain loss or a `RobustLoss`, class axis last.
-      optimizer: any transformation of optax that needs no second gradient. It is given `value`.
+      optimizer: any optax transformation that needs no second gradient. It gets `value`, the loss.
       sharpness: `nox.saner(...)` or another of `nox.sharpness`.
       has_aux: whether `forward` returns a pair.
       accumulate: k >= 1, calls for one step of the optimizer.
@@ -112,7 +113,7 @@ def training_step(
       not negative) and `indices` (integer) are shaped like the labels.
 
     Raises:
-      TypeError: optimizer or sharpness is of another kind.
+      TypeError: optimizer or sharpness is not such a transformation.
       ValueError: accumulate or average is out of range; from `update`, shapes do not match.
 
     >>> import jax, jax.numpy as jnp, optax, noisy_optax as nox
@@ -146,7 +147,7 @@ def training_step(
 
 
 class _Parts(NamedTuple):
-    """What `training_step` was given; `forward` returns a pair."""
+    """The arguments of `training_step`; `forward` returns a pair."""
 
     forward: Callable[[Any, Any], tuple[Array, Any]]
     loss: RobustLoss
@@ -210,7 +211,7 @@ def _direction(
     weights: ArrayLike | None,
     indices: ArrayLike | None,
 ) -> tuple[Any, Any, Any, StepInfo]:
-    """What the batch asks the optimizer for, and the new states of loss and sharpness."""
+    """The direction for the optimizer, and the new states of loss and sharpness."""
     forward, loss, _, sharpness, _, _ = parts
     batch = {"where": where, "indices": indices}
 

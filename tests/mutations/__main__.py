@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -193,10 +194,11 @@ def page(outcomes: Sequence[Outcome], seconds: float, workers: int) -> str:
         [
             "# What the tests notice",
             "",
-            "The library, broken on purpose in the ways that [catalogue.py](catalogue.py) lists, each in a",
-            "copy of its own, of which one test file runs: `make mutations` does so and writes this page.",
+            "This page shows which tests fail if the library is broken on purpose. `make mutations` breaks a",
+            "copy of the library in each way that [catalogue.py](catalogue.py) lists, runs one test file on",
+            "each copy, and writes this page.",
             "",
-            summary(outcomes, seconds, workers),
+            textwrap.fill(summary(outcomes, seconds, workers), 100),
             "",
             "| mutation | file | first test to fail | seconds |",
             "| --- | --- | --- | ---: |",

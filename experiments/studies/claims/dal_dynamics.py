@@ -1,7 +1,8 @@
-"""A q that grows while training fits as fast as a small fixed q early, and is as robust as a large one late.
+"""A growing q fits as fast as a small fixed q early, and is as robust as a large fixed q late.
 
-The dynamics-aware loss: generalized cross-entropy whose q grows from 0.6 to 1.5, and above 1 an entropy term
-that makes the network believe its own predictions. Against q fixed at 0.6, 1 (mean absolute error) and 1.5.
+The dynamics-aware loss (DAL) is generalized cross-entropy with a q that grows from 0.6 to 1.5. Above 1, an
+entropy term makes the network more confident in its own predictions. DAL is compared with q fixed at 0.6,
+at 1 (mean absolute error) and at 1.5.
 """
 
 from pathlib import Path

@@ -1,8 +1,9 @@
-"""Without clipping wrong labels come to dominate the gradients; clipped by OGC they keep below its bound.
+"""Without clipping, wrong labels come to dominate the gradients; with OGC, they stay below its bound.
 
-The mean slope of cross-entropy in p, the label's probability, of wrong-labelled training examples over that
-of right-labelled ones. Optimized gradient clipping (OGC) chooses its threshold so that this ratio, which it
-estimates without knowing what is wrong, is at most 1 + epsilon times the learning rate; true labels tell.
+The ratio of slopes is the mean slope of cross-entropy in p, the probability of the label, over wrongly
+labelled training examples, divided by the mean over rightly labelled ones. Optimized gradient clipping (OGC)
+estimates this ratio without knowing which labels are wrong. It chooses its threshold so that the estimate is
+at most 1 + epsilon times the learning rate. Here the true labels tell whether the ratio itself is.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
-"""The components of the gradient that SAM makes smaller, Group B, fit wrong labels more than the others do.
+"""The gradient components that SAM makes smaller (Group B) fit wrong labels more than the others do.
 
-Group A is what SAM makes larger, Group C what it turns around. How much a group fits wrong labels for
-each unit of fitting right ones is measured from gradients of single examples, after each epoch with SAM.
+Group A are the components that SAM makes larger, and Group C those with a reversed sign. After each epoch
+with SAM, gradients of single examples measure how much a group fits wrong labels, relative to how much it
+fits right labels.
 """
 
 import dataclasses

@@ -1,10 +1,11 @@
-"""With wrong labels logistic loss fails, its gradients clipped or not; clipped in p it succeeds.
+"""With wrong labels, logistic loss fails with and without clipped gradients; clipped in p, it succeeds.
 
-A linear model, on data that Long and Servedio made against convex losses: wrong labels turn its boundary,
-unless the loss is partially Huberised, its slope in p clipped. Clipping the gradient's norm is no remedy.
+A linear model is trained on data that Long and Servedio constructed against convex losses. Wrong labels turn
+its decision boundary, unless the slope of the loss in p is clipped (partially Huberised loss). According to
+the claim, clipping the norm of the gradient does not help.
 
-Found here: a small limit on the norm of each example's gradient is one. That norm is the slope times the
-length of the input, so that the limit lets long and short inputs, which differ much here, count alike.
+We found that a small limit on the norm of each example's gradient does help. This norm is the slope times the
+length of the input. The lengths differ much in these data, and the limit gives all inputs the same weight.
 """
 
 import math

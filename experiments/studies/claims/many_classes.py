@@ -1,7 +1,7 @@
-"""Mean absolute error fails to learn many classes; with a logit bias made for their number it learns them.
+"""Mean absolute error fails to learn many classes; with a logit bias for their number, it learns them.
 
-The bias is a head start for the given label in training, chosen from the number of classes alone; below seven
-none is needed.
+The bias is added to the logit of the given label in training. It depends on the number of classes alone. With
+fewer than seven classes it is 0.
 """
 
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""Fifty outliers move the minimum of logistic and Huberised loss; that of the partially Huberised stays.
+"""Fifty outliers move the minimum of logistic and Huberised loss, but not of partially Huberised loss.
 
-A linear model with one weight, theta, on two overlapping classes of 5,000 and outliers far on the wrong side.
+A linear model with one weight, theta, is fitted to two overlapping classes of 5,000 examples and to outliers
+far on the wrong side.
 """
 
 from typing import Any, NamedTuple

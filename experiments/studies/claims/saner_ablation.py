@@ -1,8 +1,9 @@
 """Scaling Group B down makes SAM more robust, for a range of scales alpha and warm-up lengths k.
 
 SANER multiplies the components of SAM's gradient that are smaller than SGD's by alpha, which falls from 1
-over the first k epochs. The scales are those of the published ablation, where 1 would be SAM; its warm-ups
-are halved with the epochs, and without one the first epoch has the final scale.
+to its final value over the first k epochs. SAM is alpha = 1. The values of alpha are those of the published
+ablation. We halved its warm-up lengths, like the number of epochs. Without a warm-up, alpha has its final
+value from the first epoch.
 """
 
 from typing import Any
