@@ -75,8 +75,6 @@ def build(spec: str, setting: Setting) -> Method:
     method = _attempt(first, lambda: _as_method(first, setting))
     if not second:
         return method
-    if first.name == "recommended":
-        raise UserError("recommended comes with a transformation of its own; leave out what follows the plus")
     return method._replace(sharpness=_attempt(second[0], lambda: _make(second[0], setting)))
 
 

@@ -6,9 +6,11 @@ in `METHODS` or `TRANSFORMATIONS`: its keyword arguments are the hyper-parameter
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import optax
 
 import noisy_optax as nox
@@ -41,12 +43,14 @@ class Method(NamedTuple):
       transformation: what the gradients pass before the optimizer.
       sharpness: what makes a second gradient of the first and combines them, or None.
       measure: `measure(loss_state) -> metrics`, what to log of the loss's state after each epoch.
+      noticed: `noticed(loss_state) -> sentence`, what to say of all seeds after the training, or None.
     """
 
     loss: RobustLoss
     transformation: optax.GradientTransformation = optax.identity()
     sharpness: nox.sharpness.SharpnessAware | None = None
     measure: Callable[[Any], dict[str, Any]] = _nothing
+    noticed: Callable[[Any], str] | None = None
 
 
 def dal(
@@ -123,15 +127,38 @@ def elr(
     )
 
 
-def recommended(
-    setting: Setting,
-    *,
-    decay: float = 0.0035,
-) -> Method:
-    """What `nox.recommended` gives, a loss and a transformation: for noise of unknown kind and rate."""
-    total_steps = setting.epochs * setting.steps_per_epoch
-    loss, transformation = nox.recommended(setting.num_classes, total_steps, weight_decay=decay)
-    return Method(loss, transformation, measure=lambda state: dict(state.hyperparameters))
+def recommended(setting: Setting) -> Method:
+    """Cross-entropy until the network begins to memorise, then early-learning regularization: no choice."""
+    loss = nox.recommended(setting.train_examples, setting.num_classes)
+
+    def measure(state):
+        share, error, _ = nox.memory.memorised_share(state.watch, setting.train_examples)
+        return {
+            "memorised_share": share,
+            "memorised_share_error": error,
+            "regularization": state.early_learning.weight,
+        }
+
+    return Method(loss, measure=measure, noticed=memorising_noticed)
+
+
+def memorising_noticed(state: nox.RecommendedState) -> str:
+    """When the recommended loss noticed memorising, for the seeds of the state.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> state = nox.recommended(100, 2).init()
+    >>> memorising_noticed(state._replace(noticed_at=jnp.array([jnp.inf, jnp.inf])))
+    'nothing was memorised: trained like cross-entropy'
+    >>> memorising_noticed(state._replace(noticed_at=jnp.array([11.5, jnp.inf])))
+    'memorising began at epoch 12; with 1 of 2 seeds nothing was memorised'
+    """
+    began = np.atleast_1d(np.asarray(state.noticed_at))
+    epochs = sorted({math.ceil(at) for at in began[np.isfinite(began)]})
+    if not epochs:
+        return "nothing was memorised: trained like cross-entropy"
+    when = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else str(epochs[0])
+    said, never = f"memorising began at epoch {when}", int(np.isinf(began).sum())
+    return f"{said}; with {never} of {len(began)} seeds nothing was memorised" if never else said
 
 
 def sam(

@@ -1,7 +1,7 @@
 """Train classifiers on labels you cannot trust: robust losses and gradient transformations for optax."""
 
 from noisy_optax import diagnostics, losses, memory, noise, ogc, robust_loss, schedules, sharpness, training
-from noisy_optax._recommended import Recommended, recommended
+from noisy_optax._recommended import RecommendedState, recommended
 from noisy_optax.per_example import check_examples_independent, per_example_gradients, weighted_gradient
 from noisy_optax.robust_loss import RobustLoss, scheduled, stateless
 from noisy_optax.sharpness import saner
@@ -10,7 +10,7 @@ from noisy_optax.training import training_step
 __version__ = "0.2.0"
 
 __all__ = [
-    "Recommended",
+    "RecommendedState",
     "RobustLoss",
     "check_examples_independent",
     "diagnostics",

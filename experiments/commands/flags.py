@@ -37,7 +37,7 @@ class Train:
 
     experiment: Experiment = Experiment()
     placement: Placement = Placement()
-    method: Annotated[str, arg(help=f"{_METHOD}. `list methods` has all.")] = "cross_entropy"
+    method: Annotated[str, arg(help=f"{_METHOD}. `list methods` has all.")] = "recommended"
     run_dir: Path | None = None
     """Where the results go; by default runs/DATA-NOISE-RATE-METHOD."""
     preset: str | None = None

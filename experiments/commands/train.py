@@ -21,5 +21,7 @@ def run(command: Train, console: Console) -> None:
     metric = summary["metric"].replace("_", " ")
     epochs = min(10, summary["epochs"])
     progress.say(f"{metric}, mean of the last {epochs} epochs: {percent(summary['last_10_mean'])} %")
+    if summary.get("noticed"):
+        progress.say(f"{method}: {summary['noticed']}")
     progress.say(f"results {run_dir / 'summary.json'}")
     progress.say(f"picture {run_dir / f'curves.{placement.figure_format}'}")

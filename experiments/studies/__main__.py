@@ -85,6 +85,24 @@ class Results:
 
 
 @dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Measure the recommended loss beside fixed methods, ten hours; what is finished is not run again."""
+
+    parts: Positional[tuple[Literal["digits", "features", "pictures", "text", "tables", "hundred"], ...]] = (
+        "digits", "tables", "hundred"
+    )  # fmt: skip
+    """Which kinds of data; `features`, `pictures` and `text` need the files below."""
+    features: Path | None = None
+    """npz with train_features and test_features, [N, D], of CIFAR-10."""
+    pictures: Path | None = None
+    """npz with train_images, test_images and test_labels, the first 5,000 pictures of CIFAR-10."""
+    labels: Path | None = None
+    """npz with clean, test, cifar10n_worst and so on: label sets of CIFAR-10."""
+    text: Path | None = None
+    """Folder with yoruba_train_clean.tsv, yoruba_train_clean_noisy_labels.tsv and yoruba_test.tsv."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Pages:
     """Rewrite the tables in README.md and experiments/results from the results committed there."""
 
@@ -95,6 +113,7 @@ Study = (
     | Annotated[Regression, subcommand("regression")]
     | Annotated[AuditBenchmark, subcommand("audit-benchmark")]
     | Annotated[Results, subcommand("results")]
+    | Annotated[Recipe, subcommand("recipe")]
     | Annotated[Pages, subcommand("pages")]
 )
 
@@ -135,6 +154,9 @@ def run(study: Study, console: Console) -> None:
             _write(output, measured)
         case Results(work, only):
             module("results").measure(work, only, console)
+        case Recipe(parts, features, pictures, labels, text):
+            recipe = module("recipe")
+            recipe.measure(parts, recipe.Sources(features, pictures, labels, text), progress)
         case Pages():
             for path in module("results_pages").write():
                 progress.say(f"written {path}")

@@ -129,11 +129,12 @@ def finish(
     setup: Setup, run_dir: Path, run: Run, history: list[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """Draws the pictures of a finished run and writes its summary, last of all."""
-    given = setup.given
+    given, noticed = setup.given, setup.parts.method.noticed
     summary = {
         **metrics.summarize(history),
         "seeds": list(seeds_of(setup.experiment)),
         "seconds": seconds,
+        "noticed": None if noticed is None else noticed(run.state.loss),
         "realised_noise": None if given.rate is None else {"rate": given.rate, "matrix": given.matrix},
         "config": setup.record,
         "provenance": run_folder.provenance(),

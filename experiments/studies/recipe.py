@@ -1,0 +1,297 @@
+"""The recipe that needs no choice, beside fixed methods, on data of several kinds.
+
+Each finished run is a line of a committed file, experiments/results/recipe/PART.jsonl, and is not run
+again, so that the hours can be spread. Some cells were used to choose the recipe: they are marked and do not
+count for the verdict.
+"""
+
+import csv
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.config import Augmentation, Data, Experiment, Model, Noise, Optimization, as_record
+from experiments.runs import run_folder
+from experiments.studies import digits
+from experiments.terminal import Progress, UserError
+from experiments.training.loop import train
+
+RESULTS = Path(__file__).parents[1] / "results" / "recipe"
+
+RECIPE = "recommended"
+USUAL_DECAY, LARGER_DECAY = 5e-4, 2e-3
+OGC = digits.SMALL_OGC
+# Beside the recipe; the second is cross-entropy at the larger weight decay.
+METHODS = (
+    "cross_entropy",
+    "cross_entropy larger decay",
+    "generalized_cross_entropy",
+    "dal",
+    OGC,
+    "elr",
+    RECIPE,
+)
+LONG_METHODS = ("cross_entropy", "elr", "dal", RECIPE)
+
+LABEL_SETS = (
+    "clean", "cifar10n_aggregate", "cifar10n_random1", "cifar10n_random2", "cifar10n_random3",
+    "cifar10n_worst",
+    "symmetric_20", "symmetric_40", "symmetric_60", "symmetric_80", "asymmetric_20", "asymmetric_40",
+    "instance_20", "instance_40",
+)  # fmt: skip
+THREE_SEEDS = ("clean", "cifar10n_worst", "cifar10n_aggregate", "asymmetric_40")
+TABLE_CLASSES, TABLE_NOISES = (2, 5, 20), ("none", "symmetric-0.2", "symmetric-0.4")
+# What was looked at while the recipe was chosen.
+CHOSEN_ON = {
+    "digits": ("none", "symmetric-0.4", "symmetric-0.6", "pair-0.3"),
+    "features": ("clean", "cifar10n_worst", "symmetric_60"),
+    "pictures": ("short", "long"),
+}
+
+
+class Sources(NamedTuple):
+    """Files of the user's, None for what is left out.
+
+    Attributes:
+      features: npz with `train_features` and `test_features`, `[N, D]`.
+      pictures: npz with `train_images`, `test_images`, `[N, H, W, C]`, and `test_labels`.
+      labels: npz with `clean`, `test` and the other label sets of the training part.
+      text: a folder with the files of Yoruba news titles.
+    """
+
+    features: Path | None
+    pictures: Path | None
+    labels: Path | None
+    text: Path | None
+
+
+class Cell(NamedTuple):
+    """One setting in which all methods are compared.
+
+    Attributes:
+      seeds: groups of consecutive seeds, `(first, number)`, each a run of its own.
+    """
+
+    name: str
+    experiment: Experiment
+    methods: tuple[str, ...]
+    seeds: tuple[tuple[int, int], ...]
+
+
+def measure(parts: tuple[str, ...], sources: Sources, progress: Progress) -> None:
+    """Trains what is not finished yet, part by part, and adds a line to the part's file for each run."""
+    for part in parts:
+        path = RESULTS / f"{part}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        finished = {key_of(row) for row in read(path)}
+        with tempfile.TemporaryDirectory() as work:
+            for cell in PARTS[part](sources, Path(work)):
+                for method, (first, number) in ((m, s) for s in cell.seeds for m in cell.methods):
+                    if (cell.name, method, first) in finished:
+                        continue
+                    progress.say(f"{part}, {cell.name}, {method}, seeds {first} to {first + number - 1}")
+                    row = run(cell, method, first, number, Path(work) / "run", progress)
+                    with path.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(row) + "\n")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The finished runs of a part."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
+def key_of(row: dict[str, Any]) -> tuple[str, str, int]:
+    """What tells a run from the others of its part."""
+    return row["cell"], row["method"], row["seeds"][0]
+
+
+def run(cell: Cell, method: str, first: int, number: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Trains one method in a cell; the line of its results."""
+    spec, _, larger = method.partition(" ")
+    optimization = dataclasses.replace(
+        cell.experiment.optimization, weight_decay=LARGER_DECAY if larger else USUAL_DECAY
+    )
+    experiment = dataclasses.replace(
+        cell.experiment, optimization=optimization, seeds=number, first_seed=first
+    )
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        run_dir = Path(work) / "run"
+        summary = train(spec, experiment, run_dir, progress)
+        curve = [row["test_accuracy"] for row in run_folder.read_metrics(run_dir, summary["epochs"])]
+    noise, record = summary["realised_noise"], as_record(spec, experiment)
+    # Names of temporary files would only make equal runs look different.
+    record["data"] |= {
+        key: Path(value).name for key, value in record["data"].items() if key in FILES and value
+    }
+    return {
+        "cell": cell.name,
+        "method": method,
+        "seeds": summary["seeds"],
+        "last": last_epochs(curve),
+        "best": np.max(curve, axis=0).tolist(),
+        "curve": np.round(np.mean(curve, axis=1), 4).tolist(),
+        "noticed": summary["noticed"],
+        "wrong": None if noise is None else noise["rate"],
+        "seconds": round(summary["seconds"], 1),
+        "commit": summary["provenance"]["commit"],
+        "config": record,
+    }
+
+
+FILES = ("dataset", "labels_file")
+
+
+def last_epochs(curve: list[list[float]]) -> list[float]:
+    """The mean accuracy of the last epochs, for each seed: ten of a hundred, five of forty, at least five."""
+    last = max(5, len(curve) // 10)
+    return np.mean(curve[-last:], axis=0).tolist()
+
+
+def digits_cells(sources: Sources, work: Path) -> Iterator[Cell]:
+    """Digits as in the matrix, on seeds that nothing was chosen on."""
+    methods = tuple(dict.fromkeys((*METHODS, *digits.METHODS)))
+    for noise in digits.NOISES:
+        yield Cell(noise, Experiment(data=noisy(Data(), noise)), methods, ((100, 10),))
+
+
+def noisy(data: Data, noise: str) -> Data:
+    """`data` with noise by its name, KIND-RATE."""
+    kind, _, rate = noise.partition("-")
+    return dataclasses.replace(data, noise=cast(Noise, kind), noise_rate=float(rate) if rate else None)
+
+
+def features_cells(sources: Sources, work: Path) -> Iterator[Cell]:
+    """A network on features of 50,000 pictures, with each label set."""
+    if sources.features is None or sources.labels is None:
+        raise UserError("the part `features` needs --features FILE.npz and --labels FILE.npz")
+    with np.load(sources.features) as arrays, np.load(sources.labels) as labels:
+        train_x, test_x = (arrays[f"{part}_features"].astype(np.float32) for part in ("train", "test"))
+        scale = float(train_x.std(dtype=np.float64))
+        written = write(work, "features", train_x / scale, labels["clean"], test_x / scale, labels["test"])
+    optimization = Optimization(epochs=40, batch_size=128, learning_rate=0.05)
+    for name in LABEL_SETS:
+        experiment = Experiment(
+            data=Data(dataset=written, labels_file=f"{sources.labels}:{name}"),
+            model=Model(width=512),
+            optimization=optimization,
+        )
+        more = ((1, 1), (2, 1)) if name in THREE_SEEDS else ()
+        yield Cell(name, experiment, METHODS, ((0, 1), *more))
+
+
+def pictures_cells(sources: Sources, work: Path) -> Iterator[Cell]:
+    """A small convolutional network on 5,000 pictures with people's labels: short, and until it memorises."""
+    if sources.pictures is None or sources.labels is None:
+        raise UserError("the part `pictures` needs --pictures FILE.npz and --labels FILE.npz")
+    with np.load(sources.pictures) as arrays, np.load(sources.labels) as labels:
+        train_x, test_x = arrays["train_images"], arrays["test_images"]
+        written = write(
+            work, "pictures", train_x, labels["clean"][: len(train_x)], test_x, arrays["test_labels"]
+        )
+        chosen = work / "labels.npy"
+        np.save(chosen, labels["cifar10n_worst"][: len(train_x)])
+    for name, epochs, seeds in (("short", 15, ((1, 1), (2, 1), (3, 1))), ("long", 60, ((1, 1),))):
+        experiment = Experiment(
+            data=Data(dataset=written, labels_file=str(chosen), standardize=True),
+            model=Model(model="cnn", width=128),
+            augmentation=Augmentation(augment=("crop", "flip")),
+            optimization=Optimization(epochs=epochs, batch_size=128, learning_rate=0.05),
+        )
+        yield Cell(name, experiment, METHODS if name == "short" else LONG_METHODS, seeds)
+
+
+def text_cells(sources: Sources, work: Path) -> Iterator[Cell]:
+    """News titles in Yoruba that keyword rules labelled: frequencies of letters, in 256 components."""
+    if sources.text is None:
+        raise UserError("the part `text` needs --text FOLDER")
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    given, clean, test = (
+        read_titles(sources.text / f"yoruba_{name}.tsv")
+        for name in ("train_clean_noisy_labels", "train_clean", "test")
+    )
+    classes = sorted(set(clean[1]))
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, min_df=2)
+    reducer = TruncatedSVD(256, random_state=0)
+    train_x = reducer.fit_transform(vectorizer.fit_transform(clean[0]))
+    test_x = reducer.transform(vectorizer.transform(test[0]))
+    scale = train_x.std()
+    numbers = [np.asarray([classes.index(label) for label in labels]) for _, labels in (given, clean, test)]
+    written = write(work, "text", train_x / scale, numbers[1], test_x / scale, numbers[2])
+    np.save(work / "given.npy", numbers[0])
+    for name, file in (("clean", None), ("rules", str(work / "given.npy"))):
+        yield Cell(name, Experiment(data=Data(dataset=written, labels_file=file)), METHODS, ((0, 5),))
+
+
+def read_titles(path: Path) -> tuple[list[str], list[str]]:
+    """Titles and labels of a file with a heading and tabs."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [row["news_title"] for row in rows], [row["label"] for row in rows]
+
+
+def tables_cells(sources: Sources, work: Path) -> Iterator[Cell]:
+    """Tables made by scikit-learn, of 2,000 rows, with few and with many classes."""
+    from sklearn.datasets import make_classification
+
+    for classes in TABLE_CLASSES:
+        x, y = make_classification(
+            4000,
+            20,
+            n_informative=12,
+            n_redundant=4,
+            n_classes=classes,
+            n_clusters_per_class=2,
+            random_state=0,
+        )
+        x = (x - x[:2000].mean(axis=0)) / x[:2000].std(axis=0)
+        written = write(work, f"table-{classes}", x[:2000], y[:2000], x[2000:], y[2000:])
+        for noise in TABLE_NOISES:
+            experiment = Experiment(data=noisy(Data(dataset=written), noise))
+            yield Cell(f"{classes} classes, {noise}", experiment, METHODS, ((0, 3),))
+
+
+def hundred_cells(sources: Sources, work: Path) -> Iterator[Cell]:
+    """A hundred Gaussian classes in 64 dimensions, 20 examples of each."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(100, 64))
+
+    def drawn(of_each: int) -> tuple[NDArray, NDArray]:
+        labels = rng.permutation(np.repeat(np.arange(100), of_each))
+        return (centres[labels] + 1.5 * rng.normal(size=(len(labels), 64))) / 2, labels
+
+    written = write(work, "hundred", *drawn(20), *drawn(10))
+    for noise in ("none", "symmetric-0.2", "symmetric-0.4"):
+        yield Cell(noise, Experiment(data=noisy(Data(dataset=written), noise)), METHODS, ((0, 3),))
+
+
+def write(work: Path, name: str, train_x: NDArray, train_y: NDArray, test_x: NDArray, test_y: NDArray) -> str:
+    """Writes a data set as an npz file; what --dataset calls it."""
+    path = work / f"{name}.npz"
+    if train_x.dtype != np.uint8:
+        train_x, test_x = train_x.astype(np.float32), test_x.astype(np.float32)
+    np.savez(
+        path,
+        train_images=train_x,
+        test_images=test_x,
+        train_labels=train_y.astype(np.int64),
+        test_labels=test_y.astype(np.int64),
+    )
+    return f"npz:{path}"
+
+
+PARTS: dict[str, Callable[[Sources, Path], Iterator[Cell]]] = {
+    "digits": digits_cells,
+    "features": features_cells,
+    "pictures": pictures_cells,
+    "text": text_cells,
+    "tables": tables_cells,
+    "hundred": hundred_cells,
+}

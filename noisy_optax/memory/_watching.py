@@ -1,0 +1,175 @@
+"""Notices when a model begins to memorise: some examples are watched, and not trained on."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from noisy_optax._checks import check_range
+from noisy_optax.losses import _label
+from noisy_optax.memory import _rows
+
+# One in so many examples is watched.
+ONE_IN = 10
+
+
+class WatchState(NamedTuple):
+    """Running sums over about one epoch, of the probability that the model gives to each given label.
+
+    Attributes:
+      epochs: floating scalar, how many passes over the data set were recorded.
+      trained: floating `[3]`, of the examples that are trained on: their number, the sum of their
+        probabilities and the sum of the squares.
+      watched: floating `[3]`, the same of the examples that are watched.
+    """
+
+    epochs: Float[Array, "..."]
+    trained: Float[Array, "... 3"]
+    watched: Float[Array, "... 3"]
+
+
+class MemorisedShare(NamedTuple):
+    """An estimate of how much a model has memorised.
+
+    Attributes:
+      share: floating scalar, at most 1; about 0 as long as nothing is memorised.
+      standard_error: floating scalar, >= 0, of the share, from the number of examples.
+      unpredicted: floating scalar in [0, 1], one less the mean probability of a watched example's label.
+    """
+
+    share: Float[Array, "..."]
+    standard_error: Float[Array, "..."]
+    unpredicted: Float[Array, "..."]
+
+
+def is_watched(indices: ArrayLike) -> Bool[Array, "..."]:
+    """Whether an example is watched rather than trained on: one in ten, by a hash of its index.
+
+    The same examples are watched in every epoch and run. The hash has no pattern that the order of a data
+    set could share.
+
+    Args:
+      indices: integer, which example of the data set each row is.
+
+    Returns:
+      A boolean array of the same shape.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> jnp.sum(nox.memory.is_watched(jnp.arange(1000)))
+    Array(114, dtype=int32)
+    """
+    # The finalizer "lowbias32" of Chris Wellons: every bit of the index changes half of the bits.
+    x = jnp.asarray(indices).astype(jnp.uint32)
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return (x ^ (x >> 16)) < jnp.uint32(2**32 // ONE_IN)
+
+
+def nothing_watched() -> WatchState:
+    """The state before the first step."""
+    return WatchState(jnp.zeros([], float), jnp.zeros(3, float), jnp.zeros(3, float))
+
+
+def watch(
+    state: WatchState,
+    logits: ArrayLike,
+    labels: ArrayLike,
+    indices: ArrayLike,
+    *,
+    num_examples: int,
+    where: ArrayLike | None = None,
+) -> WatchState:
+    """Records a batch, from the logits of the step before its update.
+
+    A row counts for nothing if `where` excludes it, if one of its logits is not finite, or if its label or
+    index is out of range.
+
+    Args:
+      state: as `nothing_watched()` makes it.
+      logits: floating `[..., C]`.
+      labels: integer `[...]`, the given labels.
+      indices: integer `[...]`, which example of the data set each row is.
+      num_examples: > 0, in the training set.
+      where: boolean `[...]`, or None.
+
+    Returns:
+      The new state.
+
+    Raises:
+      ValueError: num_examples is out of range, or shapes do not match.
+    """
+    check_range("num_examples", num_examples, above=0)
+    z, is_label = _label.prepare(logits, labels, where=where)
+    indices = _rows.check_indices(indices, z.shape[:-1])
+    z, is_label = z.reshape(-1, z.shape[-1]), is_label.reshape(-1, z.shape[-1])
+    counts = jnp.any(is_label, axis=-1) & jnp.all(jnp.isfinite(z), axis=-1)
+    counts &= (indices >= 0) & (indices < num_examples)
+    if where is not None:
+        counts &= jnp.asarray(where).ravel()
+    probability = jnp.sum(jax.nn.softmax(z, axis=-1), axis=-1, where=is_label)
+    watched = is_watched(indices)
+
+    def add(sums, rows):
+        taken = jnp.where(rows, probability, 0.0)
+        new = jnp.stack([jnp.sum(rows), jnp.sum(taken), jnp.sum(taken * taken)])
+        return kept * sums + new.astype(sums.dtype)
+
+    epochs = jnp.sum(counts) / num_examples
+    kept = jnp.maximum(1 - epochs, 0.0)
+    return WatchState(
+        state.epochs + epochs.astype(state.epochs.dtype),
+        add(state.trained, counts & ~watched),
+        add(state.watched, counts & watched),
+    )
+
+
+def memorised_share(state: WatchState, num_examples: int) -> MemorisedShare:
+    r"""How much of what it could not predict the model has memorised.
+
+    With the mean probabilities $\bar p$ of the given labels, over about the last epoch,
+
+    $$m = \frac{\bar p_{\text{trained}} - \bar p_{\text{watched}}}{1 - \bar p_{\text{watched}}}$$
+
+    A model that learns only what holds for other examples too is as good on those it is not trained on, and
+    m is 0. A model that has memorised every label has m = 1. On clean labels m grows as well, by the few
+    labels that the model could not predict.
+
+    Its limits: with fewer than some hundred examples the standard error is larger than what it has to find.
+    Examples that occur twice in the data set are memorised on both sides.
+
+    Args:
+      state: as `watch` made it, before watched examples were trained on; may have leading axes.
+      num_examples: > 0, in the training set.
+
+    Returns:
+      A `MemorisedShare`.
+
+    References:
+      That accuracy on training labels runs away from accuracy on held-out labels when memorising sets in:
+      Arpit et al., A Closer Look at Memorization in Deep Networks, ICML 2017, arXiv 1706.05394, section 4.
+      The share is our own measure.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> trained, watched = jnp.array([900.0, 540.0, 400.0]), jnp.array([100.0, 50.0, 35.0])
+    >>> state = nox.memory.WatchState(epochs=jnp.array(5.0), trained=trained, watched=watched)
+    >>> share, standard_error, unpredicted = nox.memory.memorised_share(state, num_examples=1000)
+    >>> f"{share:.2f}, give or take {standard_error:.3f}"
+    '0.20, give or take 0.066'
+    """
+    check_range("num_examples", num_examples, above=0)
+    of_trained, variance_of_trained = _mean_and_variance(state.trained)
+    of_watched, variance_of_watched = _mean_and_variance(state.watched)
+    watched = num_examples / ONE_IN
+    # Each example counts once, however long the sums have run.
+    error = jnp.sqrt(variance_of_watched / watched + variance_of_trained / (num_examples - watched))
+    unpredicted = jnp.maximum(1 - of_watched, 1e-3)
+    return MemorisedShare((of_trained - of_watched) / unpredicted, error / unpredicted, unpredicted)
+
+
+def _mean_and_variance(sums: Float[Array, "... 3"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    count, total, squares = jnp.moveaxis(sums, -1, 0)
+    count = jnp.maximum(count, 1.0)
+    mean = total / count
+    return mean, jnp.maximum(squares / count - mean * mean, 0.0)
