@@ -41,7 +41,6 @@ def test_every_method_in_every_cell(tmp_path, capsys):
             "leave out --noise and --noise-rate",
         ),
         (["--noises", "labels-file"], "--labels-file FILE and `labels-file` in --noises belong together"),
-        (["--noises", "none", "--methods", "recommended+sam"], "comes with a transformation of its own"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_trained(flags, message, tmp_path, capsys):
