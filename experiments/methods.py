@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import optax
+from numpy.typing import NDArray
 
 import noisy_optax as nox
 from noisy_optax import RobustLoss, losses
@@ -132,10 +133,10 @@ def recommended(setting: Setting) -> Method:
     loss = nox.recommended(setting.train_examples, setting.num_classes)
 
     def measure(state):
-        share, error, _ = nox.memory.memorised_share(state.watch, setting.train_examples)
+        found = nox.memory.memorised_share(state.watch, setting.train_examples)
         return {
-            "memorised_share": share,
-            "memorised_share_error": error,
+            "memorised_share": found.share,
+            "memorised_share_error": found.standard_error,
             "regularization": state.early_learning.weight,
         }
 
@@ -143,22 +144,32 @@ def recommended(setting: Setting) -> Method:
 
 
 def memorising_noticed(state: nox.RecommendedState) -> str:
-    """When the recommended loss noticed memorising, for the seeds of the state.
+    """What the recommended loss noticed, for the seeds of the state.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> state = nox.recommended(100, 2).init()
-    >>> memorising_noticed(state._replace(noticed_at=jnp.array([jnp.inf, jnp.inf])))
+    >>> memorising_noticed(nox.recommended(100, 2).init())
     'nothing was memorised: trained like cross-entropy'
-    >>> memorising_noticed(state._replace(noticed_at=jnp.array([11.5, jnp.inf])))
-    'memorising began at epoch 12; with 1 of 2 seeds nothing was memorised'
     """
-    began = np.atleast_1d(np.asarray(state.noticed_at))
-    epochs = sorted({math.ceil(at) for at in began[np.isfinite(began)]})
-    if not epochs:
-        return "nothing was memorised: trained like cross-entropy"
-    when = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else str(epochs[0])
-    said, never = f"memorising began at epoch {when}", int(np.isinf(began).sum())
-    return f"{said}; with {never} of {len(began)} seeds nothing was memorised" if never else said
+    began, weights = (np.atleast_1d(np.asarray(x)) for x in (state.noticed_at, state.early_learning.weight))
+    noticed = np.isfinite(began)
+    said = [
+        (noticed & (weights > 0), "memorising began at epoch {}"),
+        (
+            noticed & (weights == 0),
+            "labels were memorised as fast as anything was learnt, by epoch {}: trained like cross-entropy",
+        ),
+        (~noticed, "nothing was memorised: trained like cross-entropy"),
+    ]
+    parts = [(seeds.sum(), words.format(_epochs(began[seeds]))) for seeds, words in said if seeds.any()]
+    if len(parts) == 1:
+        return parts[0][1]
+    return "; ".join(f"with {count} of {len(began)} seeds {words}" for count, words in parts)
+
+
+def _epochs(times: NDArray[np.floating]) -> str:
+    """The epochs within which the times lie, counted from 1."""
+    numbers = sorted({math.ceil(time) for time in times[np.isfinite(times)]})
+    return " to ".join(map(str, dict.fromkeys([*numbers[:1], *numbers[-1:]])))
 
 
 def sam(

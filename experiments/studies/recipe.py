@@ -52,6 +52,7 @@ CHOSEN_ON = {
     "digits": ("none", "symmetric-0.4", "symmetric-0.6", "pair-0.3"),
     "features": ("clean", "cifar10n_worst", "symmetric_60"),
     "pictures": ("short", "long"),
+    "text": ("clean", "rules"),
 }
 
 

@@ -13,21 +13,27 @@ from noisy_optax.memory import _rows
 
 # One in so many examples is watched.
 ONE_IN = 10
+# Gains are those of about the last epoch over so many epochs.
+BEFORE_EPOCHS = 4.0
 
 
 class WatchState(NamedTuple):
-    """Running sums over about one epoch, of the probability that the model gives to each given label.
+    """Running sums of the probability that the model gives to each given label.
 
     Attributes:
       epochs: floating scalar, how many passes over the data set were recorded.
-      trained: floating `[3]`, of the examples that are trained on: their number, the sum of their
-        probabilities and the sum of the squares.
+      trained: floating `[3]`, over about the last epoch, of the examples that are trained on: their number,
+        the sum of their probabilities and the sum of the squares.
       watched: floating `[3]`, the same of the examples that are watched.
+      trained_before: floating `[3]`, as `trained`, over about the last four epochs.
+      watched_before: floating `[3]`, as `watched`, over about the last four epochs.
     """
 
     epochs: Float[Array, "..."]
     trained: Float[Array, "... 3"]
     watched: Float[Array, "... 3"]
+    trained_before: Float[Array, "... 3"]
+    watched_before: Float[Array, "... 3"]
 
 
 class MemorisedShare(NamedTuple):
@@ -37,11 +43,17 @@ class MemorisedShare(NamedTuple):
       share: floating scalar, at most 1; about 0 as long as nothing is memorised.
       standard_error: floating scalar, >= 0, of the share, from the number of examples.
       unpredicted: floating scalar in [0, 1], one less the mean probability of a watched example's label.
+      gain: floating scalar, by how much the mean probability of the trained examples' labels rose lately:
+        about the last epoch less about the last four.
+      gain_of_watched: floating scalar, the same of the watched examples. It is smaller than `gain` as soon as
+        the model no longer learns what holds for other examples too.
     """
 
     share: Float[Array, "..."]
     standard_error: Float[Array, "..."]
     unpredicted: Float[Array, "..."]
+    gain: Float[Array, "..."]
+    gain_of_watched: Float[Array, "..."]
 
 
 def is_watched(indices: ArrayLike) -> Bool[Array, "..."]:
@@ -69,7 +81,7 @@ def is_watched(indices: ArrayLike) -> Bool[Array, "..."]:
 
 def nothing_watched() -> WatchState:
     """The state before the first step."""
-    return WatchState(jnp.zeros([], float), jnp.zeros(3, float), jnp.zeros(3, float))
+    return WatchState(jnp.zeros([], float), *(jnp.zeros(3, float) for _ in range(4)))
 
 
 def watch(
@@ -111,16 +123,21 @@ def watch(
     probability = jnp.sum(jax.nn.softmax(z, axis=-1), axis=-1, where=is_label)
     watched, dtype = is_watched(indices), state.epochs.dtype
     epochs = jnp.sum(counts, dtype=dtype) / num_examples
-    kept = jnp.maximum(1 - epochs, 0.0)
 
-    def add(sums, rows):
+    def sums_of(rows):
         taken = jnp.where(rows, probability, 0.0).astype(dtype)
-        return kept * sums + jnp.stack([jnp.sum(rows, dtype=dtype), jnp.sum(taken), jnp.sum(taken * taken)])
+        return jnp.stack([jnp.sum(rows, dtype=dtype), jnp.sum(taken), jnp.sum(taken * taken)])
 
+    def add(sums, new, over):
+        return jnp.maximum(1 - epochs / over, 0.0) * sums + new
+
+    of_trained, of_watched = sums_of(counts & ~watched), sums_of(counts & watched)
     return WatchState(
         state.epochs + epochs,
-        add(state.trained, counts & ~watched),
-        add(state.watched, counts & watched),
+        add(state.trained, of_trained, 1.0),
+        add(state.watched, of_watched, 1.0),
+        add(state.trained_before, of_trained, BEFORE_EPOCHS),
+        add(state.watched_before, of_watched, BEFORE_EPOCHS),
     )
 
 
@@ -152,9 +169,9 @@ def memorised_share(state: WatchState, num_examples: int) -> MemorisedShare:
 
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> trained, watched = jnp.array([900.0, 540.0, 400.0]), jnp.array([100.0, 50.0, 35.0])
-    >>> state = nox.memory.WatchState(epochs=jnp.array(5.0), trained=trained, watched=watched)
-    >>> share, standard_error, unpredicted = nox.memory.memorised_share(state, num_examples=1000)
-    >>> f"{share:.2f}, give or take {standard_error:.3f}"
+    >>> state = nox.memory.WatchState(jnp.array(5.0), trained, watched, trained, watched)
+    >>> found = nox.memory.memorised_share(state, num_examples=1000)
+    >>> f"{found.share:.2f}, give or take {found.standard_error:.3f}"
     '0.20, give or take 0.066'
     """
     check_range("num_examples", num_examples, above=0)
@@ -164,7 +181,16 @@ def memorised_share(state: WatchState, num_examples: int) -> MemorisedShare:
     # Each example counts once, however long the sums have run.
     error = jnp.sqrt(variance_of_watched / watched + variance_of_trained / (num_examples - watched))
     unpredicted = jnp.maximum(1 - of_watched, 1e-3)
-    return MemorisedShare((of_trained - of_watched) / unpredicted, error / unpredicted, unpredicted)
+    trained_before, watched_before = (
+        _mean_and_variance(sums)[0] for sums in (state.trained_before, state.watched_before)
+    )
+    return MemorisedShare(
+        (of_trained - of_watched) / unpredicted,
+        error / unpredicted,
+        unpredicted,
+        of_trained - trained_before,
+        of_watched - watched_before,
+    )
 
 
 def _mean_and_variance(sums: Float[Array, "... 3"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:

@@ -47,14 +47,19 @@ def test_the_share_and_its_error_by_hand():
     expected = (trained[0] - watched[0]) / (1 - watched[0])
     error = np.sqrt(variances[0] / (0.9 * N) + variances[1] / (0.1 * N)) / (1 - watched[0])
     found = memory.memorised_share(state, N)
-    np.testing.assert_allclose(found, (expected, error, 1 - watched[0]), rtol=1e-4)
+    np.testing.assert_allclose(found[:3], (expected, error, 1 - watched[0]), rtol=1e-4)
     np.testing.assert_allclose(state.epochs, 1.0, rtol=1e-6)
+    # Over four times as long, each batch shrinks what came before by a quarter of that.
+    weight[order] = np.repeat((1 - 0.25 / 4) ** np.arange(3, -1, -1), N // 4)
+    before = [np.average(probability[rows], weights=weight[rows]) for rows in (~WATCHED, WATCHED)]
+    gains = trained[0] - before[0], watched[0] - before[1]
+    np.testing.assert_allclose(found[3:], gains, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("level", [0.1, 0.9])
 def test_nothing_is_memorised_where_both_are_predicted_alike(level):
     state = epoch(memory.nothing_watched(), np.full(N, level))
-    share, error, _ = memory.memorised_share(state, N)
+    share, error, *_ = memory.memorised_share(state, N)
     assert abs(share) < 1e-3
     assert error < 2e-2
 
@@ -74,11 +79,23 @@ def test_what_does_not_count_changes_nothing():
     jax.tree.map(np.testing.assert_array_equal, found, clean)
 
 
+def test_gains_tell_learning_from_memorising():
+    state = memory.nothing_watched()
+    for level in np.linspace(0.3, 0.5, 10):
+        state = epoch(state, np.full(N, level))
+    learning = memory.memorised_share(state, N)
+    assert learning.gain_of_watched == pytest.approx(float(learning.gain), rel=0.1)
+    for level in np.linspace(0.5, 0.7, 10):
+        state = epoch(state, np.where(WATCHED, 0.5, level))
+    memorising = memory.memorised_share(state, N)
+    assert 0 <= memorising.gain_of_watched < 0.1 * memorising.gain
+
+
 def test_of_many_seeds_at_once():
     probability = np.where(WATCHED, 0.4, 0.7)
     one = epoch(memory.nothing_watched(), probability)
     two = jax.tree.map(lambda x: jnp.stack([x, x]), one)
-    share, error, _ = memory.memorised_share(two, N)
+    share, error, *_ = memory.memorised_share(two, N)
     np.testing.assert_allclose(share, [memory.memorised_share(one, N).share] * 2, rtol=1e-6)
     assert error.shape == (2,)
 

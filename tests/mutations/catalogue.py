@@ -377,8 +377,8 @@ MUTATIONS = (
     Mutation(
         "noticed_within_the_error",
         "_recommended.py",
-        "share - error > NOTICED_ABOVE",
-        "share + error > NOTICED_ABOVE",
+        "share = found.share - found.standard_error",
+        "share = found.share + found.standard_error",
         "test_recommended.py",
     ),
     Mutation(
@@ -391,8 +391,22 @@ MUTATIONS = (
     Mutation(
         "watched_with_those_trained_on",
         "memory/_watching.py",
-        "add(state.trained, counts & ~watched)",
-        "add(state.trained, counts)",
+        "sums_of(counts & ~watched), sums_of(counts & watched)",
+        "sums_of(counts), sums_of(counts & watched)",
         "memory/test_watching.py",
+    ),
+    Mutation(
+        "learning_taken_for_memorising",
+        "_recommended.py",
+        "(found.gain_of_watched < SHARED_GAIN * found.gain)",
+        "(found.gain_of_watched < found.gain)",
+        "test_recommended.py",
+    ),
+    Mutation(
+        "too_late_ignored",
+        "_recommended.py",
+        "jnp.where(share <= TOO_LATE_ABOVE, weight, 0.0)",
+        "jnp.where(share <= 1, weight, 0.0)",
+        "test_recommended.py",
     ),
 )
