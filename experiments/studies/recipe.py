@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "recipe"
 RECIPE = "recommended"
 USUAL_DECAY, LARGER_DECAY = 5e-4, 2e-3
 OGC = digits.SMALL_OGC
-# Beside the recipe; the second is cross-entropy at the larger weight decay.
+# The second is cross-entropy with the larger weight decay.
 METHODS = (
     "cross_entropy",
     "cross_entropy larger decay",
@@ -57,7 +57,7 @@ CHOSEN_ON = {
 
 
 class Sources(NamedTuple):
-    """Files of the user's, None for what is left out.
+    """Files of the user's, each of them None if its part is not measured.
 
     Attributes:
       features: npz with `train_features` and `test_features`, `[N, D]`.
