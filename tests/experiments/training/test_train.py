@@ -42,7 +42,8 @@ def shipped(run_dir, tiny):
     examples = round(len(dataset.train_images) * (1 - tiny.data.validation_fraction))
     parts = setup.assemble("cross_entropy", tiny, dataset.train_images.shape[1:], 3, examples)
     inputs = training_data.measure_inputs(dataset.train_images, standardize=False)
-    expected = setup.shape_of_run(parts, tiny, inputs, len(dataset.train_images))
+    parts = parts._replace(audited=len(dataset.train_images))
+    expected = setup.shape_of_run(parts, tiny, inputs)
     saved = checkpoints.Checkpoints(run_dir / "checkpoints", read_only=True)
     return saved.restore(checkpoints.abstract(expected))
 
