@@ -108,9 +108,7 @@ def recommended(num_examples: int, num_classes: int, *, dtype: DTypeLike = jnp.f
         of_watched = ramp(state.watch, state.noticed_at)
         left_out = (1 - of_watched) / _watching.ONE_IN
         factor = jnp.where(_watching.is_watched(indices), of_watched, 1.0) / (1 - left_out)
-        # A factor of 0 would make NaN of an infinite loss, and does not say that the example is left out.
-        counted = jnp.where(factor > 0, losses, 0.0)
-        return counted * factor.astype(losses.dtype)
+        return losses * factor.astype(losses.dtype)
 
     return RobustLoss(init_fn, update_fn, value_fn)
 

@@ -1,3 +1,5 @@
+"""Cross-entropy until memorising is noticed, and early-learning regularization from then on."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,105 +7,158 @@ import optax
 import pytest
 
 import noisy_optax as nox
-from noisy_optax.losses import max_logit_norm, with_logit_clip
-from noisy_optax.losses import relative_generalized_cross_entropy as relative
+from noisy_optax import losses, memory
+
+N, C = 400, 4
+INDICES = np.arange(N)
+WATCHED = np.asarray(memory.is_watched(INDICES))
+LABELS = np.arange(N) % C
 
 
-def softmax(z):
-    exponentials = np.exp(z - z.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+def logits_of(probability):
+    """Logits with that probability of each label, and the rest spread evenly over the others."""
+    logits = np.zeros((N, C))
+    logits[INDICES, LABELS] = np.log(probability / (1 - probability) * (C - 1))
+    return logits.astype(np.float32)
 
 
-@pytest.fixture
-def batch():
-    logits = np.random.default_rng(0).normal(0, 3, (32, 5))
-    return logits, np.random.default_rng(1).integers(0, 5, 32)
+def after(loss, state, probability, epochs):
+    """The state after some epochs of 20 steps at these logits."""
+    logits = logits_of(probability)
+    order = np.random.default_rng(0).permutation(N).reshape(20, -1)
+
+    @jax.jit
+    def one_epoch(state):
+        def step(state, rows):
+            return loss.update(
+                state, jnp.asarray(logits)[rows], jnp.asarray(LABELS)[rows], indices=rows
+            ), None
+
+        return jax.lax.scan(step, state, jnp.asarray(order))[0]
+
+    for _ in range(epochs):
+        state = one_epoch(state)
+    return state
 
 
-@jax.jit
-def value_and_gradient(logits, labels, q):
-    return jax.value_and_grad(lambda z: jnp.sum(relative(z, labels, q=q)))(logits)
+@pytest.fixture(scope="module")
+def loss():
+    return nox.recommended(N, C)
 
 
-@pytest.mark.parametrize("q", [0.0, 1e-6, 0.3, 1.0])
-def test_value_and_gradient_are_those_of_the_formula(x64, batch, q):
-    logits, labels = batch
-    p = softmax(logits)
-    of_label, top = p[np.arange(32), labels], p.max(axis=-1)
-    losses = (1 - of_label**q) / (q * top**q) if q else -np.log(of_label)
-    weight = (of_label / top) ** q
-    value, gradient = value_and_gradient(logits, labels, q)
-    np.testing.assert_allclose(value, losses.sum(), rtol=1e-9)
-    np.testing.assert_allclose(gradient, weight[:, None] * (p - np.eye(5)[labels]), rtol=1e-6, atol=1e-12)
+ALIKE, MEMORISED = np.full(N, 0.5), np.where(WATCHED, 0.5, 0.7)
 
 
-def test_an_undecided_model_learns_as_from_cross_entropy():
-    # Whatever the number of classes, of which generalized cross-entropy takes a power.
-    logits, label = jnp.zeros((1, 1000)), jnp.array([7])
-    _, gradient = value_and_gradient(logits, label, 1.0)
-    _, of_cross_entropy = value_and_gradient(logits, label, 0.0)
-    np.testing.assert_allclose(gradient, of_cross_entropy, rtol=1e-6)
+def test_until_memorising_it_is_cross_entropy_on_nine_tenths(loss):
+    state = after(loss, loss.init(), ALIKE, 50)
+    assert np.isinf(state.noticed_at)
+    logits = np.random.default_rng(1).normal(size=(N, C)).astype(np.float32)
+    expected = np.where(WATCHED, 0, losses.cross_entropy(logits, LABELS) / 0.9)
+    np.testing.assert_allclose(loss.value(state, logits, LABELS, indices=INDICES), expected, rtol=1e-6)
 
 
-def test_logits_are_clipped_so_that_no_class_is_certain():
-    for classes in (2, 10, 1000):
-        limit = max_logit_norm(classes)
-        # The surest of its label that logits of that norm can be: they sum to 0.
-        surest = np.where(np.arange(classes) == 0, classes - 1.0, -1.0) / np.sqrt(classes * (classes - 1.0))
-        assert softmax(limit * surest)[0] == pytest.approx(0.88)
-        label = jnp.array([0])
-        inside, outside = (
-            with_logit_clip(relative, limit)(jnp.asarray([scale * limit * surest]), label)
-            for scale in (1.0, 50.0)
-        )
-        np.testing.assert_allclose(inside, outside, rtol=1e-5)
-    assert max_logit_norm(10) == pytest.approx(3.975, abs=1e-3)
+def test_memorising_is_noticed_once_and_changes_the_loss_within_three_epochs(loss):
+    state = after(loss, loss.init(), ALIKE, 4)
+    state = after(loss, state, MEMORISED, 1)
+    noticed_at = float(state.noticed_at)
+    assert 4 < noticed_at <= 5
+    weights = []
+    for _ in range(4):
+        weights.append(float(state.early_learning.weight))
+        state = after(loss, state, MEMORISED, 1)
+    assert weights == sorted(weights)
+    assert float(state.noticed_at) == noticed_at
+    # Half of the labels are unpredicted, more than what gives the full weight.
+    assert float(state.early_learning.weight) == pytest.approx(10)
 
 
-def test_the_schedule_ends_where_the_training_ends():
-    loss, _ = nox.recommended(3, total_steps=4)
-    state, seen = loss.init(), []
-    update = jax.jit(loss.update)
-    for _ in range(6):
-        state = update(state, jnp.zeros((2, 3)), jnp.zeros(2, jnp.int32))
-        seen.append(float(state.hyperparameters["q"]))
-    np.testing.assert_allclose(seen, [0.0, 0.25, 0.5, 0.75, 1.0, 1.0])
+def test_the_loss_after_memorising_by_its_formula(loss):
+    state = after(loss, after(loss, loss.init(), ALIKE, 4), MEMORISED, 5)
+    logits = np.random.default_rng(2).normal(size=(N, C)).astype(np.float32)
+    p = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    agreement = (np.asarray(state.early_learning.targets) * p).sum(axis=-1)
+    expected = -np.log(p[INDICES, LABELS]) + 10 * np.log(1 - agreement)
+    # The watched examples now count like the others.
+    np.testing.assert_allclose(loss.value(state, logits, LABELS, indices=INDICES), expected, rtol=1e-4)
 
 
-def test_it_decays_weights_in_front_of_an_optimizer():
-    _loss, transformation = nox.recommended(2, 10, decay_mask={"w": True, "b": False})
-    optimizer = optax.chain(transformation, optax.sgd(1.0))
-    params = {"w": jnp.full((2, 2), 3.0), "b": jnp.ones(2)}
-    gradient = jax.tree.map(jnp.ones_like, params)
-    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["w"], -1.0105 * np.ones((2, 2)), rtol=1e-6)
-    np.testing.assert_allclose(updates["b"], -np.ones(2))
+def test_the_weight_is_smaller_where_few_labels_are_unpredicted(loss):
+    state = after(loss, loss.init(), np.where(WATCHED, 0.94, 0.99), 7)
+    assert np.isfinite(state.noticed_at)
+    unpredicted = memory.memorised_share(state.watch, N).unpredicted
+    assert float(unpredicted) == pytest.approx(0.06, abs=1e-3)
+    assert float(state.early_learning.weight) == pytest.approx(10 * 0.06 / 0.3, rel=0.02)
+
+
+def test_a_difference_within_its_error_is_not_noticed():
+    # Twenty watched examples that differ widely: their mean says little.
+    probability = np.where(np.arange(N) % 2, 0.05, 0.75)
+    loss, state = nox.recommended(N, C), None
+    watched_mean = probability[WATCHED].mean()
+    probability[~WATCHED] += watched_mean + 0.08 - probability[~WATCHED].mean()
+    state = after(loss, loss.init(), probability.clip(0.01, 0.99), 20)
+    share, error, _ = memory.memorised_share(state.watch, N)
+    assert share + error > 0.1 > share - error
+    assert np.isinf(state.noticed_at)
+
+
+def test_what_was_watched_stays_as_it_was_when_memorising_was_noticed(loss):
+    noticed = after(loss, after(loss, loss.init(), ALIKE, 4), MEMORISED, 1)
+    later = after(loss, noticed, np.full(N, 0.99), 3)
+    np.testing.assert_array_equal(later.watch.trained, noticed.watch.trained)
+    np.testing.assert_array_equal(later.watch.watched, noticed.watch.watched)
+    assert later.watch.epochs == pytest.approx(8, rel=1e-5)
+
+
+def train(features, labels, key, epochs):
+    """A network with room to memorise; its loss's state and its accuracy on the true labels."""
+
+    def forward(params, x):
+        return jnp.tanh(x @ params["w"]) @ params["v"]
+
+    keys = jax.random.split(key)
+    params = {"w": jax.random.normal(keys[0], (8, 200)) / 3, "v": jax.random.normal(keys[1], (200, 3)) / 14}
+    step = nox.training_step(forward, nox.recommended(len(labels), 3), optax.sgd(0.3, momentum=0.9))
+    state, update = step.init(params), jax.jit(step.update)
+    for epoch in range(epochs):
+        for rows in np.random.default_rng(epoch).permutation(len(labels)).reshape(-1, 50):
+            params, state, _ = update(params, state, features[rows], labels[rows], indices=rows)
+    return state.loss
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_a_network_that_memorises_is_noticed(rate):
+    features = jax.random.normal(jax.random.key(0), (1000, 8))
+    clean = jnp.argmax(features[:, :3], axis=-1)
+    labels = nox.noise.symmetric(jax.random.key(1), clean, rate, num_classes=3).labels
+    # One epoch memorises nothing, forty of them do where labels are wrong.
+    assert np.isinf(train(features, labels, jax.random.key(2), 3).noticed_at)
+    if rate:
+        assert np.isfinite(train(features, labels, jax.random.key(2), 40).noticed_at)
+
+
+def test_over_seeds_and_in_float64_as_alone(loss):
+    probabilities = jnp.asarray([ALIKE, MEMORISED])
+    logits = jnp.stack([jnp.asarray(logits_of(p)) for p in probabilities])
+    rows = jnp.asarray(INDICES)
+    states = jax.tree.map(lambda x: jnp.stack([x, x]), loss.init())
+    for _ in range(4):
+        states = jax.vmap(lambda s, z: loss.update(s, z, LABELS, indices=rows))(states, logits)
+    assert np.isinf(states.noticed_at[0])
+    assert np.isfinite(states.noticed_at[1])
+
+
+def test_memory_that_a_million_examples_of_a_thousand_classes_need():
+    state = jax.eval_shape(nox.recommended(1_000_000, 1000, dtype=jnp.bfloat16).init)
+    assert sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)) == pytest.approx(2e9, rel=1e-6)
 
 
 def test_wrong_arguments_are_named():
-    for arguments, name in (((1, 10), "num_classes"), ((10, 0), "total_steps")):
+    for arguments, name in (((100, 1), "num_classes"), ((0, 10), "num_examples")):
         with pytest.raises(ValueError, match=name):
             nox.recommended(*arguments)
-    with pytest.raises(ValueError, match="weight_decay"):
-        nox.recommended(10, 10, weight_decay=-1.0)
-    loss, _ = nox.recommended(10, 10)
-    with pytest.raises(ValueError, match=r"logits \[..., 10\].*got shape \[4, 3\]"):
-        loss.value(loss.init(), jnp.zeros((4, 3)), jnp.zeros(4, jnp.int32))
-
-
-def test_max_logit_norm_refuses_probabilities_that_cannot_be_limits():
-    with pytest.raises(ValueError, match="max_probability must be in"):
-        max_logit_norm(10, max_probability=0.1)
-
-
-def test_clipped_logits_reach_both_parts_of_a_robust_loss():
-    inner = nox.ogc.ogc_loss(learning_rate=0.1, update_every=1, queue_size=4)
-    robust = with_logit_clip(inner, 1.0)
-    logits, labels = jnp.array([[9.0, 0.0], [0.0, 5.0], [jnp.nan, 1.0], [0.3, 0.4]]), jnp.zeros(4, int)
-    norms = jnp.linalg.norm(logits, axis=-1, keepdims=True)
-    clipped = logits / jnp.maximum(norms, 1.0)
-    losses, state = robust.apply(robust.init(), logits, labels)
-    expected, expected_state = inner.apply(inner.init(), clipped, labels)
-    np.testing.assert_allclose(losses, expected, rtol=1e-6)
-    np.testing.assert_allclose(state.queue, expected_state.queue, rtol=1e-6)
-    np.testing.assert_array_equal(state.valid, [True, True, False, True])
+    loss = nox.recommended(10, 10)
+    with pytest.raises(ValueError, match=r"logits \[..., 10\]"):
+        loss.value(loss.init(), jnp.zeros((4, 3)), jnp.zeros(4, jnp.int32), indices=jnp.arange(4))
+    with pytest.raises(ValueError, match="expected indices"):
+        loss.update(loss.init(), jnp.zeros((4, 10)), jnp.zeros(4, jnp.int32))

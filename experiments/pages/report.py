@@ -142,6 +142,7 @@ def facts_of(known: Known) -> dict[str, str]:
         "Wrong labels": realised_rate(known),
         "Held out": f"{data.validation_fraction:.0%} for validation" if data.validation_fraction else "",
         "Method": run.method,
+        "Noticed": (run.summary or {}).get("noticed", ""),
         "Hyper-parameters": ", ".join(hyperparameters),
         "Model": ", ".join(network),
         "Optimizer": f"{optimization.optimizer}, {rate}, batches of {optimization.batch_size}",

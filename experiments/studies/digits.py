@@ -1,11 +1,4 @@
-"""The methods and noises measured on digits, and `recommended` beside the best method of each noise."""
-
-from typing import Any, NamedTuple
-
-import numpy as np
-
-from experiments.commands.compare import accuracies
-from experiments.training import metrics
+"""The methods and noises measured on digits."""
 
 # OGC's ring and period are scaled to the small data set.
 METHODS = (
@@ -111,47 +104,3 @@ def noise_name(noise: str) -> str:
     kind, _, rate = noise.rpartition("-")
     names = {"none": "clean", "labels-file": "human"}
     return names.get(noise) or f"{kind} {float(rate):.0%}".replace("%", " %")
-
-
-class Regret(NamedTuple):
-    """How a fixed method compares with the best single method of a cell, both scored on the same seeds.
-
-    Attributes:
-      best: the method that was best on the choosing seeds.
-      of_best: its accuracy on the scoring seeds, in percent.
-      of_fixed: that of the fixed method.
-      difference: `of_fixed - of_best` and half of its 95 % interval, paired by seed.
-    """
-
-    best: str
-    of_best: float
-    of_fixed: float
-    difference: tuple[float, float]
-
-
-FIXED = "recommended"
-# The first of the ten seeds choose the best method under a noise, the others score it.
-CHOOSING = 3
-
-
-def regrets(measured: dict[str, Any], *, one_gradient: bool) -> dict[str, Regret]:
-    """How `recommended` does in each cell, beside all other methods or those that cost no second gradient."""
-
-    def rivals(of_cell):
-        return {name: own for name, own in of_cell.items() if not (one_gradient and "+" in name)}
-
-    return {cell: regret(rivals(of_cell), FIXED, CHOOSING) for cell, of_cell in accuracies(measured).items()}
-
-
-def regret(of_cell: dict[str, np.ndarray], fixed: str, choosing: int) -> Regret:
-    """Compares `fixed` with the best other method, chosen on the first `choosing` seeds, on the others.
-
-    >>> import numpy as np
-    >>> of_cell = {"a": np.array([90.0, 80.0, 82.0]), "b": np.array([80.0, 85.0, 89.0])}
-    >>> regret(of_cell | {"mine": np.array([0.0, 81.0, 81.0])}, "mine", choosing=1).best
-    'a'
-    """
-    others = {name: values for name, values in of_cell.items() if name != fixed}
-    best = max(others, key=lambda name: float(np.mean(others[name][:choosing])))
-    scored, own = others[best][choosing:], of_cell[fixed][choosing:]
-    return Regret(best, float(scored.mean()), float(own.mean()), metrics.paired_difference(own, scored))

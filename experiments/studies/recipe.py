@@ -98,7 +98,7 @@ def measure(parts: tuple[str, ...], sources: Sources, progress: Progress) -> Non
                     progress.say(f"{part}, {cell.name}, {method}, seeds {first} to {first + number - 1}")
                     row = run(cell, method, first, number, Path(work) / "run", progress)
                     with path.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
+                        file.write(json.dumps(run_folder.as_read(row)) + "\n")
 
 
 def read(path: Path) -> list[dict[str, Any]]:

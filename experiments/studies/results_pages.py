@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import audit_benchmark, digits, first_figure, template
+from experiments.studies import audit_benchmark, digits, first_figure, recipe_page, template
 from experiments.studies.bench import page as bench_page
 from experiments.studies.claims import report
 from experiments.studies.template import markdown
@@ -68,6 +68,7 @@ def write() -> list[Path]:
         audit_benchmark.RESULTS / "README.md": audit_benchmark.page,
         report.RESULTS / "README.md": report.page,
         bench_page.RESULTS / "README.md": bench_page.page,
+        recipe_page.PAGE: recipe_page.page,
     }
     pages = {path: _made(path, make) for path, make in makers.items()}
     for path, text in pages.items():
@@ -146,19 +147,6 @@ def _one_by_one(results: list[dict[str, Any]]) -> str:
         mean, half = metrics.paired_difference(100 * accuracy, 100 * shown["cross_entropy"])
         difference = "" if method == "cross_entropy" else f"{mean:+.2f} ± {half:.2f}"
         rows.append([f"`{method}`", percent(metrics.spread(accuracy)), difference])
-    return markdown(rows)
-
-
-def regrets(measured: dict[str, Any], *, one_gradient: bool) -> str:
-    """How far `recommended` is from the best other method under each kind of noise."""
-    rows = [
-        ["noise", "best other method", "its accuracy", "`recommended`", "difference", "within a point"],
-        ["---"] * 2 + ["---:"] * 4,
-    ]
-    for cell, found in digits.regrets(measured, one_gradient=one_gradient).items():
-        mean, half = found.difference
-        numbers = (f"{found.of_best:.2f}", f"{found.of_fixed:.2f}", f"{mean:+.2f} ± {half:.2f}")
-        rows.append([digits.noise_name(cell), f"`{found.best}`", *numbers, "yes" if mean >= -1 else "**no**"])
     return markdown(rows)
 
 
@@ -278,9 +266,6 @@ def results_page() -> str:
     any_result = next(iter(results.values()))
     seeds, provenance = any_result["seeds"], any_result["provenance"]
     measured = _read("matrix")
-    matrix_seeds = next(iter(measured["cells"].values()))["seeds"]
-    choosing = _range(matrix_seeds[: digits.CHOOSING])
-    scoring = _range(matrix_seeds[digits.CHOOSING :])
     published = _read("published")
     check = _read("pytorch_check")
     more = {file: _read(f"more-{file}") for file in MORE_CELLS.values()}
@@ -304,10 +289,6 @@ def results_page() -> str:
         provenance=provenance,
         matrix=of_matrix(measured),
         elr=of_elr({decay: _read(f"elr-{decay}") for decay in digits.ELR_DECAYS}),
-        choosing=choosing,
-        scoring=scoring,
-        regrets=regrets(measured, one_gradient=False),
-        regrets_one_gradient=regrets(measured, one_gradient=True),
         accuracies=accuracies(results, any_result["methods"]),
         more=accuracies(more, digits.MORE_METHODS, MORE_CELLS),
         others=accuracies(others, other_methods, OTHER_CELLS),

@@ -36,11 +36,13 @@ def group_statistics(
     With the loss and the threshold, if it has one, of the state; BatchNorm uses its running statistics.
     """
 
-    def losses(params, images, given):
+    def losses(params, images, given, indices):
         logits, _ = parts.network.apply(params, state.statistics, images, train=False)
-        return parts.method.loss.value(state.loss, logits, given)
+        return parts.method.loss.value(state.loss, logits, given, indices=indices)
 
-    gradient = jax.grad(lambda params: jnp.mean(losses(params, images, given)))
+    # The images are the first of the training set.
+    batch = images, given, jnp.arange(len(images))
+    gradient = jax.grad(lambda params: jnp.mean(losses(params, *batch)))
     first = gradient(state.params)
     rule = nox.sharpness.sam_perturbation(RHO)
     offset, _ = rule.perturb(first, rule.init(state.params), state.params, jnp.zeros([], jnp.int32))
@@ -53,6 +55,6 @@ def group_statistics(
         losses,
         chunk_size=CHUNK,
         keep=lambda gradient: nox.diagnostics.fitting_rates(first, second, gradient),
-    )(state.params, images, given)
+    )(state.params, *batch)
     ratios = jax.tree.map(lambda rate: jnp.mean(rate, where=~clean) / jnp.mean(rate, where=clean), rates)
     return found | {f"fitting_ratio_{name}": value for name, value in zip("abc", ratios, strict=False)}

@@ -109,17 +109,16 @@ def watch(
     if where is not None:
         counts &= jnp.asarray(where).ravel()
     probability = jnp.sum(jax.nn.softmax(z, axis=-1), axis=-1, where=is_label)
-    watched = is_watched(indices)
+    watched, dtype = is_watched(indices), state.epochs.dtype
+    epochs = jnp.sum(counts, dtype=dtype) / num_examples
+    kept = jnp.maximum(1 - epochs, 0.0)
 
     def add(sums, rows):
-        taken = jnp.where(rows, probability, 0.0)
-        new = jnp.stack([jnp.sum(rows), jnp.sum(taken), jnp.sum(taken * taken)])
-        return kept * sums + new.astype(sums.dtype)
+        taken = jnp.where(rows, probability, 0.0).astype(dtype)
+        return kept * sums + jnp.stack([jnp.sum(rows, dtype=dtype), jnp.sum(taken), jnp.sum(taken * taken)])
 
-    epochs = jnp.sum(counts) / num_examples
-    kept = jnp.maximum(1 - epochs, 0.0)
     return WatchState(
-        state.epochs + epochs.astype(state.epochs.dtype),
+        state.epochs + epochs,
         add(state.trained, counts & ~watched),
         add(state.watched, counts & watched),
     )

@@ -86,7 +86,6 @@ def test_a_value_out_of_range_is_the_users_error():
         ("cross_entropy+sam+saner", "expected LOSS or"),
         ("cross_entropy+", "no transformation is called ''; the nearest are"),
         ("crossentropy", "no loss is called 'crossentropy'; the nearest are cross_entropy, "),
-        ("recommended+sam", "comes with a transformation of its own"),
     ],
 )
 def test_hyperparameters_in_the_name(spec, said):

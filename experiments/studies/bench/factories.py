@@ -29,7 +29,7 @@ def factories() -> dict[str, Callable[[], Any]]:
         "logit_bias": lambda: losses.logit_bias(1000),
         "with_logit_bias": lambda: losses.with_logit_bias(losses.mean_absolute_error, 0.5),
         "early_learning_regularization": lambda: nox.memory.early_learning_regularization(50_000, 10),
-        "recommended": lambda: nox.recommended(10, 1000),
+        "recommended": lambda: nox.recommended(50_000, 10),
         "saner": lambda: nox.saner(0.1, nox.schedules.saner_scale(steps_per_epoch=10)),
         "sam": sharpness.sam,
         "asam": sharpness.asam,

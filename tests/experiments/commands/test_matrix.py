@@ -6,7 +6,6 @@ import pytest
 from experiments import config
 from experiments.__main__ import main
 from experiments.commands import compare
-from experiments.studies import digits
 
 NOISES = ["none", "symmetric-0.4"]
 SMALL = ["--seeds", "2", "--epochs", "1", "--methods", "cross_entropy", "recommended", "--noises", *NOISES]
@@ -41,7 +40,6 @@ def test_every_method_in_every_cell(tmp_path, capsys):
             "leave out --noise and --noise-rate",
         ),
         (["--noises", "labels-file"], "--labels-file FILE and `labels-file` in --noises belong together"),
-        (["--noises", "none", "--methods", "recommended+sam"], "comes with a transformation of its own"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_trained(flags, message, tmp_path, capsys):
@@ -55,15 +53,3 @@ def test_labels_of_a_file_are_a_column_of_their_own():
     assert compare.under_noise(experiment, "labels-file") == experiment
     assert compare.under_noise(experiment, "none").data == config.Data()
     assert compare.under_noise(experiment, "pair-0.2").data == config.Data(noise="pair", noise_rate=0.2)
-
-
-def test_the_best_method_is_chosen_on_other_seeds_than_it_is_scored_on():
-    of_cell = {
-        "lucky": np.array([99.0, 50.0, 52.0, 54.0]),
-        "steady": np.array([90.0, 90.0, 91.0, 89.0]),
-        "mine": np.array([0.0, 51.0, 54.0, 57.0]),
-    }
-    found = digits.regret(of_cell, "mine", choosing=1)
-    assert (found.best, found.of_best, found.of_fixed) == ("lucky", 52.0, 54.0)
-    # Differences 1, 2, 3: Student's t with two degrees of freedom, 4.303 / sqrt(3).
-    assert found.difference == pytest.approx((2.0, 2.484), abs=1e-3)
