@@ -79,6 +79,11 @@ def judge(dynamics: Dynamics, labels: ArrayLike) -> Verdict:
       TypeError: labels are not integers.
       ValueError: labels have another shape.
 
+    References:
+      That the mean margin over epochs ranks wrong labels: Pleiss, Zhang, Elenberg, Weinberger, Identifying
+      Mislabeled Data using the Area Under the Margin Ranking, NeurIPS 2020, arXiv 2001.10528, with margins of
+      logits. Margins of probabilities, the weights of epochs and the log-odds are our own.
+
     >>> import jax.numpy as jnp, noisy_optax as nox
     >>> labels, dynamics = jnp.array([0, 0, 1, 0]), nox.audit.init(num_examples=4)
     >>> logits = jnp.log(jnp.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.7, 0.3]]))
