@@ -88,7 +88,9 @@ def verdict_of(probability, disagreement=0.0):
 def test_the_rate_and_its_error_by_hand():
     found = audit.noise_rate(verdict_of([0.0, 0.2, 0.9, 1.0]))
     error = np.sqrt(0.25 / 4 + ((0.2 + 0.1) / 4 / 2) ** 2)
-    np.testing.assert_allclose(found, [0.5, error, 0.5 - 1.96 * error, 0.5 + 1.96 * error], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        found, [0.5, error, 0.5 - 1.96 * error, 0.5 + 1.96 * error], rtol=1e-6, atol=1e-7
+    )
     assert audit.noise_rate(verdict_of(np.zeros(9))) == (0, 0, 0, 0)
     assert audit.noise_rate(verdict_of([0.0, 0.2, 0.3], 0.9)).high == np.float32(0.9)
     assert audit.noise_rate(verdict_of([1.0, 0.7, 0.8])).high == 1

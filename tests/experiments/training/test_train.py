@@ -420,7 +420,8 @@ def test_a_run_killed_three_times_ends_in_the_same_bits(tmp_path, tiny_npz, quie
     )
     flags = (
         f"--dataset npz:{tiny_npz} --validation-fraction 0.2 --width 16 --norm batch "
-        f"--epochs 150 --batch-size 8 --select validation --checkpoint-every 25 --seeds 2 --method cross_entropy"
+        f"--epochs 150 --batch-size 8 --select validation --checkpoint-every 25 --seeds 2 "
+        f"--method cross_entropy"
     ).split()
     run_dir = tmp_path / "killed"
     command = [sys.executable, "-m", "experiments", "train", *flags, "--run-dir", str(run_dir)]
