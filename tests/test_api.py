@@ -9,6 +9,7 @@ from noisy_optax import losses
 
 MODULES = (
     nox,
+    nox.audit,
     nox.diagnostics,
     nox.losses,
     nox.memory,

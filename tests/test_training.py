@@ -330,6 +330,44 @@ def test_the_average_by_hand():
         nox.training_step(forward, losses.cross_entropy, optax.sgd(0.1)).averaged(state)
 
 
+# The audit.
+
+
+@pytest.mark.parametrize(("accumulate", "second"), [(1, False), (1, True), (2, False)])
+def test_the_audit_is_what_a_loop_records_by_hand(accumulate, second):
+    optimizer, saner = tools(second)
+    step = nox.training_step(
+        forward, losses.cross_entropy, optimizer, sharpness=saner, accumulate=accumulate, audit=N
+    )
+    params = start(jnp.float32)
+    state, expected = step.init(params), nox.audit.init(N)
+    update, where = jax.jit(step.update), jnp.arange(BATCH) < 6
+    for call, (x, y, indices) in enumerate(batches(jnp.float32)):
+        expected = nox.audit.record(expected, indices, forward(params, x), y, where=where)
+        params, state, _ = update(params, state, x, y, indices=indices, where=where)
+        chex.assert_trees_all_close(state.audit, expected, rtol=1e-5, atol=1e-6)
+        if call % 6 == 5:
+            state, expected = (
+                state._replace(audit=nox.audit.end_epoch(state.audit)),
+                nox.audit.end_epoch(expected),
+            )
+    assert np.any(expected.weight > 0)
+
+
+def test_the_audit_changes_no_step_and_needs_indices():
+    plain, audited = (
+        nox.training_step(forward, losses.cross_entropy, optax.sgd(0.1), audit=audit) for audit in (None, N)
+    )
+    params = start(jnp.float32)
+    x, y, indices = next(batches(jnp.float32))
+    assert plain.init(params).audit == optax.EmptyState()
+    expected, _, _ = jax.jit(plain.update)(params, plain.init(params), x, y)
+    found, _, _ = jax.jit(audited.update)(params, audited.init(params), x, y, indices=indices)
+    chex.assert_trees_all_close(found, expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"expected indices=\.\.\., an integer array"):
+        audited.update(params, audited.init(params), x, y)
+
+
 # In company.
 
 
@@ -432,6 +470,8 @@ def test_arguments_out_of_range():
         make(accumulate=0)
     with pytest.raises(ValueError, match=r"average must be in \[0.0, 1.0\), got 1.0"):
         make(average=1.0)
+    with pytest.raises(ValueError, match="audit must be in"):
+        make(audit=0)
     step, params = make(), start(jnp.float32)
     x, y, _ = next(batches(jnp.float32))
     state = step.init(params)

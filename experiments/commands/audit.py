@@ -6,28 +6,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 import noisy_optax as nox
 from experiments.commands.flags import Audit
-from experiments.data.dataset import Dataset
-from experiments.runs import contents, run_folder, saved_model
+from experiments.data.dataset import Dataset, Images, Stream
+from experiments.runs import run_folder, saved_model
 from experiments.terminal import Progress, UserError
 from experiments.training import loop, training_data
+from noisy_optax.audit import Dynamics
 
 Method = Literal["dynamics", "mixture", "both"]
 
-# Slope of the probability in the margin, in units of the mean absolute margin: chosen on digits with seeds 0
-# to 4; the benchmark scores it on others.
-STEEPNESS = 4.5
+# The fields of the dynamics that are arrays over examples.
+OF_EXAMPLES = [name for name in Dynamics._fields if name not in ("epochs", "unpredicted")]
 
 
 class Evidence(NamedTuple):
@@ -35,37 +36,23 @@ class Evidence(NamedTuple):
 
     Attributes:
       probabilities: of each class, by the shipped model of each seed, or by one that never saw the example.
-      margins: mean margin over the training, see `dynamics.Dynamics`.
-      votes: the class that training predicts most often.
-      leads: by what share of the weight, at most 1.
-      disagreement: share of labels that were not predicted after a tenth of the epochs, of each seed.
+      dynamics: how each seed predicted the labels while it was trained.
     """
 
     seeds: range
     given: NDArray[np.int32]
     clean: NDArray[np.int32] | None
     probabilities: NDArray[np.float32]
-    margins: NDArray[np.float32]
-    votes: NDArray[np.int32]
-    leads: NDArray[np.float32]
-    disagreement: NDArray[np.float64]
+    dynamics: Dynamics
 
 
 class Verdict(NamedTuple):
-    """How probable it is that each label is wrong, a score that ranks the examples, and better labels."""
+    """A `nox.audit.Verdict` on the host."""
 
-    probability_wrong: NDArray[np.float64]
-    score: NDArray[np.float64]
+    probability_wrong: NDArray[np.floating]
+    score: NDArray[np.floating]
     suggested: NDArray[np.int32]
-
-
-class Rate(NamedTuple):
-    """Estimated share of wrong labels with its standard error and 95 % interval."""
-
-    rate: float
-    standard_error: float
-    low: float
-    high: float
+    disagreement: NDArray[np.floating]
 
 
 def run(command: Audit, console: Console) -> None:
@@ -83,9 +70,9 @@ def audit(
     chosen = choose_seeds(evidence, seed)
     verdict = judge(evidence, chosen, method)
     given = evidence.given[chosen[0]]
-    rate = noise_rate(verdict.probability_wrong, disagreement(evidence, chosen))
+    rate = noise_rate(verdict)
     result = {
-        "estimated_noise_rate": rate._asdict(),
+        "estimated_noise_rate": rate,
         "method": method,
         "folds": folds,
         "seed": evidence.seeds[chosen[0]],
@@ -98,8 +85,8 @@ def audit(
     write(run_dir, order, given, verdict, evidence.probabilities[chosen].mean(axis=0), dataset, result)
     console.print(table(order[:10], given, verdict, dataset))
     progress.say(
-        f"estimated noise rate {rate.rate:.1%} ± {rate.standard_error:.1%}, 95 % interval {rate.low:.1%} to "
-        f"{rate.high:.1%}"
+        f"estimated noise rate {rate['rate']:.1%} ± {rate['standard_error']:.1%}, 95 % interval "
+        f"{rate['low']:.1%} to {rate['high']:.1%}"
     )
     if result["auroc"] is not None:
         progress.say(f"area under the ROC curve against the clean labels {result['auroc']:.3f}")
@@ -129,12 +116,15 @@ def check_writable(run_dir: Path) -> None:
 def collect(run_dir: Path, folds: int | None, progress: Progress) -> tuple[Dataset, Evidence]:
     """What is known of every training example, from the run or from models trained without its fold."""
     run = saved_model.restore(run_dir)
-    dataset, given, _ = training_data.load(run.experiment, progress)
+    fold = run.resolved.get("fold")
+    dataset, given, split = training_data.load(
+        run.experiment, progress, None if fold is None else training_data.Fold(*fold)
+    )
     check_data(run_dir, run.resolved, dataset)
     shape = given.given.shape
     if folds is None:
         everything: NDArray[np.integer] = np.arange(shape[1])
-        parts = iter([(everything, run, saved_model.probabilities(run, dataset.train_images))])
+        parts = iter([(run, split, everything, dataset.train_images)])
     else:
         if not 2 <= folds <= shape[1]:
             raise UserError(
@@ -142,33 +132,37 @@ def collect(run_dir: Path, folds: int | None, progress: Progress) -> tuple[Datas
             )
         parts = _train_folds(run_dir, run, folds, progress)
     probabilities = np.zeros((*shape, dataset.num_classes), np.float32)
-    margins, votes, leads = np.zeros(shape, np.float32), np.zeros(shape, np.int32), np.ones(shape, np.float32)
-    for indices, source, own in parts:
-        if source.dynamics is None:
-            raise UserError(
-                f"{run_dir} was trained by a version that did not record what an audit needs; train it anew"
-            )
-        probabilities[:, indices] = own
-        margin, weight, vote, lead = (np.asarray(x)[:, indices] for x in source.dynamics)
-        # A run of an epoch leaves some examples out, and one that fits every label from the start weighs 0.
-        seen = weight > 0
-        labels = given.given[:, indices]
-        margins[:, indices] = np.where(seen, margin / np.where(seen, weight, 1), _margins(own, labels))
-        votes[:, indices] = np.where(seen, vote, own.argmax(axis=-1))
-        leads[:, indices] = np.where(seen, lead / np.where(seen, weight, 1), 1)
-    if not (np.isfinite(probabilities).all() and np.isfinite(margins).all()):
+    # What was predicted early is of the run itself, whatever folds are trained.
+    dynamics = run.state.training.audit
+    for source, trained_on, indices, images in parts:
+        probabilities[:, indices] = saved_model.probabilities(source, images)
+        own = in_source_order(source.state.training.audit, trained_on)
+        dynamics = dynamics._replace(
+            **{
+                name: getattr(dynamics, name).at[:, indices].set(getattr(own, name)[:, indices])
+                for name in OF_EXAMPLES
+            }
+        )
+    if not np.isfinite(probabilities).all():
         raise UserError(f"{run_dir}: the training diverged, its probabilities are not finite; train it anew")
+    dynamics = jax.vmap(with_final)(dynamics, jnp.asarray(probabilities), jnp.asarray(given.given))
     seeds = training_data.seeds_of(run.experiment)
-    return dataset, Evidence(
-        seeds, given.given, given.clean, probabilities, margins, votes, leads, early_disagreement(run_dir)
-    )
+    return dataset, Evidence(seeds, given.given, given.clean, probabilities, dynamics)
 
 
-def early_disagreement(run_dir: Path) -> NDArray[np.float64]:
-    """Share of the training labels that each seed did not predict after a tenth of the epochs, `[seeds]`."""
-    history, _ = contents.read_history(run_dir / "metrics.jsonl")
-    accuracy = np.asarray(history[len(history) // 10]["train_accuracy"])
-    return 1 - accuracy
+def in_source_order(dynamics: Dynamics, split: training_data.Split) -> Dynamics:
+    """The dynamics with the examples in the order of the source, not those that are trained on first."""
+    rows = np.argsort(np.concatenate([split.training, split.validation]))
+    return dynamics._replace(**{name: getattr(dynamics, name)[:, rows] for name in OF_EXAMPLES})
+
+
+def with_final(dynamics: Dynamics, p: Float[Array, "n C"], given: Int[Array, "n"]) -> Dynamics:
+    """The dynamics of one seed, with the model's probabilities for the examples that no epoch weighed.
+
+    A run of an epoch leaves some examples out, and one that fits every label from the start weighs none.
+    """
+    logits = jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny))
+    return nox.audit.record(dynamics, jnp.arange(len(given)), logits, given, where=dynamics.weight == 0)
 
 
 def check_data(run_dir: Path, expected: dict[str, Any], dataset: Dataset) -> None:
@@ -183,8 +177,8 @@ def check_data(run_dir: Path, expected: dict[str, Any], dataset: Dataset) -> Non
 
 def _train_folds(
     run_dir: Path, run: saved_model.Trained, folds: int, progress: Progress
-) -> Iterator[tuple[NDArray[np.integer], saved_model.Trained, NDArray[np.float32]]]:
-    """Indices that a fold holds out, the run trained without them, and its probabilities for them."""
+) -> Iterator[tuple[saved_model.Trained, training_data.Split, NDArray[np.integer], Images | Stream]]:
+    """A run trained without a fold, its split, and the indices and images of the fold."""
     # Each fold takes the place of the run's own validation part.
     data = dataclasses.replace(run.experiment.data, validation_fraction=0.0)
     experiment = dataclasses.replace(run.experiment, data=data, select="last")
@@ -192,8 +186,7 @@ def _train_folds(
         folder = run_dir / "folds" / str(folds) / str(fold.number)
         loop.train(run.method, experiment, folder, progress, fold=fold)
         _, _, split = training_data.load(experiment, progress, fold)
-        own = saved_model.restore(folder)
-        yield split.validation, own, saved_model.probabilities(own, split.validation_images)
+        yield saved_model.restore(folder), split, split.validation, split.validation_images
 
 
 def choose_seeds(evidence: Evidence, seed: int | None) -> list[int]:
@@ -213,53 +206,17 @@ def judge(evidence: Evidence, chosen: list[int], method: Method) -> Verdict:
     """The labels of the chosen seeds, which share them, by one kind of evidence or by two."""
     given = evidence.given[chosen[0]]
     probabilities = evidence.probabilities[chosen].mean(axis=0)
-    margins = evidence.margins[chosen].mean(axis=0, dtype=np.float64)
-    votes = np.zeros(probabilities.shape)
-    for i in chosen:
-        votes[np.arange(len(given)), evidence.votes[i]] += evidence.leads[i]
-    # Where few labels are wrong, most of the margins' weight is on the first epochs, when nothing is learnt.
-    probability_wrong = no_more_than(from_margins(margins), disagreement(evidence, chosen))
-    early = Verdict(probability_wrong, -margins, votes.argmax(axis=1).astype(np.int32))
+    dynamics = jax.tree.map(lambda x: x[np.asarray(chosen)], evidence.dynamics)
+    early = Verdict(*map(np.asarray, nox.audit.judge(dynamics, given)))
     if method == "dynamics":
         return early
     log_p = np.log(np.maximum(_at(probabilities, given), np.finfo(np.float32).tiny))
-    late = Verdict(from_mixture(-log_p), -log_p, probabilities.argmax(axis=1).astype(np.int32))
+    suggested = probabilities.argmax(axis=1).astype(np.int32)
+    late = Verdict(from_mixture(-log_p), -log_p, suggested, early.disagreement)
     if method == "mixture":
         return late
     mean = (early.probability_wrong + late.probability_wrong) / 2
-    return Verdict(mean, mean, early.suggested)
-
-
-def from_margins(margins: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Probability that a label is wrong: logistic in its margin, in units of the mean absolute margin.
-
-    >>> from_margins(np.array([-0.5, 0.0, 0.5])).round(2)
-    array([1. , 0.5, 0. ])
-    """
-    unit = np.abs(margins).mean()
-    return expit(-STEEPNESS * np.asarray(margins, np.float64) / max(float(unit), 1e-30))
-
-
-def disagreement(evidence: Evidence, chosen: list[int]) -> float:
-    """Share of the labels that the chosen seeds did not predict after a tenth of the epochs."""
-    return float(evidence.disagreement[chosen].mean())
-
-
-def no_more_than(probability_wrong: NDArray[np.floating], share: float) -> NDArray[np.float64]:
-    """The same order, with the log-odds lowered so that at most a share of the labels is above 1/2.
-
-    >>> no_more_than(np.array([0.9, 0.6, 0.8, 0.1]), 0.25).round(2)
-    array([0.6 , 0.2 , 0.4 , 0.02])
-    """
-    p = np.clip(np.asarray(probability_wrong, np.float64), 1e-12, 1 - 1e-12)
-    log_odds = logit(p)
-    allowed = int(share * len(p))
-    if np.sum(p > 0.5) <= allowed:
-        return p
-    falling = np.sort(log_odds)[::-1]
-    # Half way between the last that may be above and the first that may not.
-    limit = falling[0] if allowed == 0 else (falling[allowed - 1] + falling[allowed]) / 2
-    return expit(log_odds - limit)
+    return Verdict(mean, mean, early.suggested, early.disagreement)
 
 
 def from_mixture(losses: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -272,21 +229,10 @@ def from_mixture(losses: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.nan_to_num(probability, nan=0.0)
 
 
-def noise_rate(probability_wrong: NDArray[np.floating], disagreement: float = 0.0) -> Rate:
-    """The share of labels that are more probably wrong than right, with its error.
-
-    The variance is that of a share of so many examples, `r (1 - r) / n`, and the square of half the share of
-    labels on the wrong side of 1/2 that the probabilities themselves expect, the mean of `min(p, 1 - p)`:
-    such mistakes may be all of one kind. The interval reaches up to the early disagreement, in which wrong
-    labels are counted together with those that are only hard.
-
-    >>> noise_rate(np.array([0.0, 0.0, 0.0, 1.0])).rate
-    0.25
-    """
-    p = np.asarray(probability_wrong, np.float64)
-    rate = float(np.mean(p > 0.5))
-    error = float(np.sqrt(rate * (1 - rate) / len(p) + np.mean(np.minimum(p, 1 - p)) ** 2 / 4))
-    return Rate(rate, error, max(rate - 1.96 * error, 0.0), min(max(rate + 1.96 * error, disagreement), 1.0))
+def noise_rate(verdict: Verdict) -> dict[str, float]:
+    """The estimated share of wrong labels, by the names of `nox.audit.NoiseRate`."""
+    found = nox.audit.noise_rate(nox.audit.Verdict(*map(jnp.asarray, verdict)))
+    return {name: float(value) for name, value in found._asdict().items()}
 
 
 def auroc(
@@ -296,13 +242,6 @@ def auroc(
     if clean is None or (given == clean).all() or (given != clean).all():
         return None
     return float(roc_auc_score(given != clean, score))
-
-
-def _margins(probabilities: NDArray[np.floating], given: NDArray[np.integer]) -> NDArray[np.floating]:
-    """`dynamics.margins` of probabilities."""
-    others = probabilities.copy()
-    np.put_along_axis(others, given[..., None], 0.0, axis=-1)
-    return _at(probabilities, given) - others.max(axis=-1)
 
 
 def _at(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.floating]:

@@ -13,7 +13,6 @@ from experiments.data.dataset import Images, Stream
 from experiments.runs import run_folder
 from experiments.terminal import UserError
 from experiments.training.checkpoints import Checkpoints, abstract
-from experiments.training.dynamics import Dynamics
 from experiments.training.evaluation import compile_evaluation
 from experiments.training.setup import assemble, shape_of_run
 from experiments.training.steps import Inputs, StepParts, TrainState
@@ -27,7 +26,6 @@ class Trained(NamedTuple):
       params: of the model that is shipped: of the last epoch, or those selected on validation labels.
       statistics: BatchNorm's, that belong to `params`.
       resolved: what the configuration does not say, from config.json: classes, shapes, number of examples.
-      dynamics: None of a run that was trained before they were recorded.
     """
 
     experiment: Experiment
@@ -40,7 +38,6 @@ class Trained(NamedTuple):
     params: Any
     statistics: Any
     inputs: Inputs
-    dynamics: Dynamics | None
 
 
 def restore(run_dir: Path) -> Trained:
@@ -51,17 +48,18 @@ def restore(run_dir: Path) -> Trained:
         resolved = record["resolved"]
         input_shape = tuple(resolved["input_shape"])
         num_classes, examples = resolved["num_classes"], resolved["train_examples"]
+        audited = resolved["examples"]
     except (UserError, KeyError, TypeError) as error:
         raise UserError(
             f"{run_dir / 'config.json'}: expected the configuration of a run ({error})"
         ) from error
-    parts = assemble(method, experiment, input_shape, num_classes, examples)
+    parts = assemble(method, experiment, input_shape, num_classes, examples)._replace(audited=audited)
     channels = jnp.zeros(input_shape[-1])
-    expected = shape_of_run(parts, experiment, Inputs(channels, channels), resolved.get("examples"))
+    expected = shape_of_run(parts, experiment, Inputs(channels, channels))
     restored = Checkpoints(run_dir / "checkpoints", read_only=True).restore(abstract(expected))
     if restored is None:
         raise UserError(f"{run_dir} has no checkpoint yet; train it first")
-    epoch, (state, selected, inputs, dynamics) = restored
+    epoch, (state, selected, inputs) = restored
     shipped = selected or state
     return Trained(
         experiment,
@@ -74,7 +72,6 @@ def restore(run_dir: Path) -> Trained:
         shipped.params,
         shipped.statistics,
         inputs,
-        dynamics,
     )
 
 

@@ -91,10 +91,7 @@ def of_run(run_dir: Path, folds: int | None, progress: Progress) -> dict[str, An
             ]
             rates[name] = {
                 "true": wrong,
-                "estimated": [
-                    audit.noise_rate(v.probability_wrong, audit.disagreement(own, [i]))._asdict()
-                    for i, v in enumerate(verdicts)
-                ],
+                "estimated": [audit.noise_rate(verdict) for verdict in verdicts],
             }
     if folds is not None:
         out_of_sample = kinds[f", {folds} folds"].probabilities

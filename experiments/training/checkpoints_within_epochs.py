@@ -17,13 +17,12 @@ class Done(NamedTuple):
 
     losses: Float[np.ndarray, "1 steps"]
     predictions: Int[np.ndarray, "1 steps batch"]
-    margins: Float[np.ndarray, "1 steps batch"]
 
 
 def nothing_done(steps_per_epoch: int, batch_size: int) -> Done:
     """An epoch before its first step."""
     shape = (1, steps_per_epoch, batch_size)
-    return Done(np.zeros(shape[:2], np.float32), np.zeros(shape, np.int32), np.zeros(shape, np.float32))
+    return Done(np.zeros(shape[:2], np.float32), np.zeros(shape, np.int32))
 
 
 class WithinEpochs:

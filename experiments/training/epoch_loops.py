@@ -31,13 +31,11 @@ class Batches(NamedTuple):
     """What a training epoch leaves behind: of each step its loss, of each example what it was before it.
 
     Attributes:
-      margins: see `dynamics.margins`.
       indices: which examples they are.
     """
 
     loss: Float[Array, "steps"]
     predictions: Int[Array, "steps batch"]
-    margins: Float[Array, "steps batch"]
     indices: Int[Array, "steps batch"]
 
 
@@ -80,7 +78,7 @@ def draw_epoch(
 
 def drawn_step(
     parts: StepParts, state: TrainState, inputs: Inputs, images: Array, given: Int[Array, "n"], drawn: Drawn
-) -> tuple[TrainState, tuple[Array, Array, Array]]:
+) -> tuple[TrainState, tuple[Array, Array]]:
     """A step of one seed on the raw images that `drawn` has for it, which are a batch of all examples."""
     taken = training_batch(parts, inputs, images, given[drawn.indices], drawn.keys)
     return train_step(parts, state, *taken, indices=drawn.indices)
@@ -102,8 +100,8 @@ def train_epoch(
     def step(state, of_step):
         return drawn_step(parts, state, inputs, images[of_step.indices], given, of_step)
 
-    state, (losses, predictions, margins) = jax.lax.scan(step, state, drawn)
-    return state, Batches(losses, predictions, margins, drawn.indices)
+    state, (losses, predictions) = jax.lax.scan(step, state, drawn)
+    return state, Batches(losses, predictions, drawn.indices)
 
 
 def compile_epoch_loop(parts: StepParts, batch_size: int, num_seeds: int) -> jax.stages.Wrapped:
@@ -175,8 +173,8 @@ def run_stepwise(
             outputs.append(output)
             if keep is not None and i + 1 < steps:
                 keep(i + 1, state, lambda: _padded(outputs, steps))
-    losses, predictions, margins = devices.everywhere(parts.mesh, _padded(outputs, steps))
-    return state, Batches(losses, predictions, margins, drawn.indices)
+    losses, predictions = devices.everywhere(parts.mesh, _padded(outputs, steps))
+    return state, Batches(losses, predictions, drawn.indices)
 
 
 @contextlib.contextmanager

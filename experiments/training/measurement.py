@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import noisy_optax as nox
 from experiments.data import stream
-from experiments.training import devices, dynamics, group_statistics, metrics
+from experiments.training import devices, group_statistics, metrics
 from experiments.training.epoch_loops import Batches
 from experiments.training.setup import Run, Selected, Setup
-from experiments.training.steps import StepParts, TrainState
+from experiments.training.steps import TrainState, over_seeds
 from experiments.training.training_data import Split
 
 
@@ -24,7 +25,7 @@ def compile_measurement(setup: Setup, evaluate: Callable) -> Callable[..., tuple
       evaluate: as compiled by `epoch_loops.compile_loops`.
     """
     parts, dataset, split = setup.parts, setup.dataset, setup.split
-    record = compile_record(parts, split)
+    end_epoch = compile_end_epoch(setup)
     groups = group_measurement(setup)
     test_images = devices.images_everywhere(parts.mesh, dataset.test_images)
     validation_images = devices.images_everywhere(parts.mesh, split.validation_images)
@@ -50,31 +51,30 @@ def compile_measurement(setup: Setup, evaluate: Callable) -> Callable[..., tuple
             measured["test_recall"] = metrics.per_class_recall(
                 predicted, dataset.test_labels, dataset.num_classes
             )
-        recorded = record(run.dynamics, batches, held_out)
-        return Run(state, select(run.selected, state, measured), setup.inputs, recorded), measured
+        ended = state.training._replace(audit=end_epoch(state.training.audit, held_out))
+        state = state._replace(training=ended)
+        return Run(state, select(run.selected, state, measured), setup.inputs), measured
 
     return measure
 
 
-def compile_record(parts: StepParts, split: Split) -> Callable:
-    """`record(dynamics, batches, logits) -> dynamics`: adds an epoch's batches and the held-out logits."""
-    mesh = parts.mesh
-    examples = devices.everywhere(mesh, (split.training, split.validation, split.validation_given))
+def compile_end_epoch(setup: Setup) -> Callable:
+    """`end_epoch(dynamics, logits) -> dynamics`: records the held-out logits and ends the audit's epoch."""
+    parts, split = setup.parts, setup.split
+    training, validation = len(split.training), len(split.validation)
+    held_out, given = devices.everywhere(
+        parts.mesh, (np.arange(training, training + validation, dtype=np.int32), split.validation_given)
+    )
 
-    def record(recorded, examples, batches, logits):
-        training, validation, given = examples
-        _, predictions, margins, indices = (x.reshape(len(x), -1) for x in batches)
-        predictions, margins = predictions.astype(jnp.int32), margins.astype(jnp.float32)
-        weight = dynamics.epoch_weight(margins)
-        recorded = dynamics.record(recorded, training[indices], predictions, margins, weight)
-        if logits is None:
-            return recorded
-        held_out = jnp.tile(validation, (len(given), 1)), jnp.argmax(logits, axis=-1).astype(jnp.int32)
-        return dynamics.record(recorded, *held_out, dynamics.margins(logits, given), weight)
+    def of_one_seed(dynamics, logits, held_out, given):
+        if logits is not None:
+            dynamics = nox.audit.record(dynamics, held_out, logits, given)
+        return nox.audit.end_epoch(dynamics, where=jnp.arange(training + validation) < training)
 
-    compiled = jax.jit(record, out_shardings=devices.replicated(mesh))
-    return lambda recorded, batches, logits: compiled(
-        recorded, examples, batches, devices.everywhere(mesh, logits)
+    over = over_seeds(of_one_seed, setup.experiment.seeds, (0, 0, None, 0))
+    compiled = jax.jit(over, out_shardings=devices.replicated(parts.mesh))
+    return lambda dynamics, logits: compiled(
+        dynamics, devices.everywhere(parts.mesh, logits), held_out, given
     )
 
 

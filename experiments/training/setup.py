@@ -16,8 +16,7 @@ from experiments.data.dataset import Dataset, Images, Stream
 from experiments.data.labels import GivenLabels
 from experiments.models.build import build
 from experiments.terminal import Progress, UserError
-from experiments.training import devices, dynamics, optimizers, steps
-from experiments.training.dynamics import Dynamics
+from experiments.training import devices, optimizers, steps
 from experiments.training.steps import Inputs, StepParts, TrainState
 from experiments.training.training_data import Fold, Split, load, measure_inputs, resolved, seed_keys
 
@@ -36,7 +35,6 @@ class Run(NamedTuple):
     state: TrainState
     selected: Selected | None
     inputs: Inputs
-    dynamics: Dynamics | None = None
 
 
 class Setup(NamedTuple):
@@ -68,7 +66,8 @@ def set_up(
     keys = seed_keys(experiment)
     dataset, given, split = load(experiment, progress, fold)
     input_shape, examples = dataset.train_images.shape[1:], len(split.train_images)
-    parts = assemble(method, experiment, input_shape, dataset.num_classes, examples)._replace(mesh=mesh)
+    parts = assemble(method, experiment, input_shape, dataset.num_classes, examples)
+    parts = parts._replace(mesh=mesh, audited=len(dataset.train_images))
     record = config.as_record(method, experiment) | {"resolved": resolved(dataset, examples, fold)}
     inputs = devices.everywhere(mesh, measure_inputs(split.train_images, experiment.data.standardize))
     keys = devices.everywhere(mesh, keys)
@@ -79,7 +78,7 @@ def start(setup: Setup) -> Run:
     """The run before its first step."""
     parts, experiment, split = setup.parts, setup.experiment, setup.split
     state = fit_network(parts, initial_state(parts, setup.keys), split.train_images, setup.inputs)
-    return initial_run(state, parts, experiment, setup.inputs, len(setup.dataset.train_images))
+    return initial_run(state, parts, experiment, setup.inputs)
 
 
 def assemble(
@@ -148,25 +147,21 @@ def draw_state(parts: StepParts, keys: PRNGKeyArray) -> TrainState:
     return jax.vmap(draw, out_axes=steps.seed_axes(parts))(keys)
 
 
-def initial_run(
-    state: TrainState, parts: StepParts, experiment: Experiment, inputs: Inputs, examples: int | None
-) -> Run:
-    """The run before its first step, to record the dynamics of so many examples of the source."""
-    recorded = None if examples is None else dynamics.nothing_seen(experiment.seeds, examples)
-    recorded = devices.everywhere(parts.mesh, recorded)
+def initial_run(state: TrainState, parts: StepParts, experiment: Experiment, inputs: Inputs) -> Run:
+    """The run before its first step."""
     if experiment.select == "last":
-        return Run(state, None, inputs, recorded)
+        return Run(state, None, inputs)
     # Copies: the training epoch reuses the memory of the state that it is given.
     params, statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
     none_yet = devices.everywhere(parts.mesh, np.full(experiment.seeds, -1, np.float32))
-    return Run(state, Selected(params, statistics, none_yet), inputs, recorded)
+    return Run(state, Selected(params, statistics, none_yet), inputs)
 
 
-def shape_of_run(parts: StepParts, experiment: Experiment, inputs: Inputs, examples: int | None) -> Run:
+def shape_of_run(parts: StepParts, experiment: Experiment, inputs: Inputs) -> Run:
     """Shapes and types of what a checkpoint holds."""
 
     def draw():
         state = draw_state(parts, seed_keys(experiment)["init"])
-        return initial_run(state, parts, experiment, inputs, examples)
+        return initial_run(state, parts, experiment, inputs)
 
     return jax.eval_shape(draw)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import noisy_optax as nox
 from experiments import methods
 from experiments.models.network import Network
-from experiments.training import devices, dynamics
+from experiments.training import devices
 from noisy_optax.training import StepState
 
 
@@ -44,6 +44,8 @@ class StepParts(NamedTuple):
       augment: `augment(key, images) -> images`, random changes of a batch in raw pixels, or None.
       evaluate_flipped: whether predictions are of the mean logits of an image and its mirror image.
       mesh: the devices that batches are split over, or None for a single one.
+      audited: of how many examples the state records how they were predicted, those trained on first; None
+        for none.
     """
 
     network: Network
@@ -53,6 +55,7 @@ class StepParts(NamedTuple):
     augment: Callable[..., Array] | None = None
     evaluate_flipped: bool = False
     mesh: jax.sharding.Mesh | None = None
+    audited: int | None = None
 
 
 def prepare(inputs: Inputs, images: Array) -> Float[Array, "..."]:
@@ -78,7 +81,14 @@ def library_step(parts: StepParts) -> nox.training.TrainingStep:
         return logits, (statistics, logits)
 
     method = parts.method
-    return nox.training_step(forward, method.loss, parts.optimizer, sharpness=method.sharpness, has_aux=True)
+    return nox.training_step(
+        forward,
+        method.loss,
+        parts.optimizer,
+        sharpness=method.sharpness,
+        has_aux=True,
+        audit=parts.audited,
+    )
 
 
 def train_step(
@@ -88,7 +98,7 @@ def train_step(
     given: Int[Array, "batch"],
     *,
     indices: Int[Array, "batch"] | None = None,
-) -> tuple[TrainState, tuple[Float[Array, ""], Int[Array, "batch"], Float[Array, "batch"]]]:
+) -> tuple[TrainState, tuple[Float[Array, ""], Int[Array, "batch"]]]:
     """One update from one batch, and the first fields of `Batches`; clean labels have no way in."""
     inputs = images, state.statistics
     update = library_step(parts).update
@@ -96,14 +106,13 @@ def train_step(
     statistics, logits = info.aux
     if parts.perturbed_statistics and info.perturbed_aux is not None:
         statistics, _ = info.perturbed_aux
-    measured = info.loss, jnp.argmax(logits, axis=-1), dynamics.margins(logits, given)
-    return TrainState(params, statistics, training), measured
+    return TrainState(params, statistics, training), (info.loss, jnp.argmax(logits, axis=-1))
 
 
 def seed_axes(parts: StepParts) -> TrainState:
     """Which arrays of a state differ between seeds: all except for counters that a refit depends on."""
     loss = nox.ogc.replica_axes(jax.eval_shape(parts.method.loss.init))
-    return TrainState(0, 0, StepState(0, loss, 0, 0, 0))
+    return TrainState(0, 0, StepState(0, loss, 0, 0, 0, 0))
 
 
 def first_seed(parts: StepParts, state: TrainState) -> TrainState:

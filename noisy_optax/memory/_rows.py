@@ -13,8 +13,8 @@ def check_indices(indices: ArrayLike | None, batch_shape: tuple[int, ...]) -> In
     """The indices in one row, or an error that says what was expected."""
     if indices is None:
         raise ValueError(
-            "this loss remembers each example: expected indices=..., an integer array like the labels that "
-            "says which example of the data set each row is, got None"
+            "each example is remembered: expected indices=..., an integer array like the labels that says "
+            "which example of the data set each row is, got None"
         )
     indices = jnp.asarray(indices)
     if not jnp.issubdtype(indices.dtype, jnp.integer):
@@ -38,15 +38,30 @@ def write_mean(
     valid: Bool[Array, "n"],
 ) -> Float[Array, "examples ..."]:
     """Writes `rows`; rows of the same index write their mean, invalid rows and indices nothing."""
-    examples = len(memory)
-    valid &= (indices >= 0) & (indices < examples)
-    target = jnp.where(valid, indices, examples)
+    target = target_rows(len(memory), indices, valid)
     # An invalid row may be NaN, which no factor of 0 would remove.
     kept = jnp.where(_along(valid, rows), rows, 0.0)
     mean_of_rows = mean_by_comparing if len(target) <= COMPARED_ROWS else mean_by_sorting
     target, mean = mean_of_rows(target, kept)
     # All rows of one index write the same.
     return memory.at[target].set(mean.astype(memory.dtype), mode="drop")
+
+
+def write_largest(
+    memory: Int[Array, "examples"],
+    indices: Int[Array, "n"],
+    values: Int[Array, "n"],
+    valid: Bool[Array, "n"],
+) -> Int[Array, "examples"]:
+    """Writes `values`; those of the same index write their largest, invalid rows and indices nothing."""
+    target = target_rows(len(memory), indices, valid)
+    cleared = memory.at[target].set(jnp.iinfo(memory.dtype).min, mode="drop")
+    return cleared.at[target].max(values.astype(memory.dtype), mode="drop")
+
+
+def target_rows(examples: int, indices: Int[Array, "n"], valid: Bool[Array, "n"]) -> Int[Array, "n"]:
+    """The rows to write; past the end, where nothing is written, if the row or its index is invalid."""
+    return jnp.where(valid & (indices >= 0) & (indices < examples), indices, examples)
 
 
 def mean_by_comparing(

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from noisy_optax._checks import check_range
+from noisy_optax.audit import _dynamics
 from noisy_optax.robust_loss import Loss, RobustLoss, as_robust_loss
 from noisy_optax.sharpness._transformation import SharpnessAware
 from noisy_optax.training import _accumulation, _average
@@ -42,6 +43,7 @@ class StepState(NamedTuple):
       sharpness: the state of `sharpness`.
       accumulation: an `Accumulation`, with `accumulate` above 1.
       average: an `Average`, with `average`.
+      audit: a `nox.audit.Dynamics`, with `audit`.
     """
 
     optimizer: optax.OptState
@@ -49,6 +51,7 @@ class StepState(NamedTuple):
     sharpness: Any
     accumulation: Any
     average: Any
+    audit: Any
 
 
 class TrainingStep(NamedTuple):
@@ -77,6 +80,7 @@ def training_step(
     has_aux: bool = False,
     accumulate: int = 1,
     average: float | None = None,
+    audit: int | None = None,
 ) -> TrainingStep:
     r"""A training step for any model, loss and optimizer, to be compiled with `jax.jit`.
 
@@ -98,6 +102,11 @@ def training_step(
     With `average` = d, the state keeps an average of the parameters after each step of the optimizer. The
     weights fall by the factor d per step and are normalised from the first step on.
 
+    With `audit` = n, every call records how the predictions of the clean pass compare with the labels, in
+    `state.audit`. Call `update` with `indices`. After each epoch, call `nox.audit.end_epoch`:
+    `state = state._replace(audit=nox.audit.end_epoch(state.audit))`. At the end, `nox.audit.judge` finds the
+    labels that are probably wrong.
+
     Args:
       forward: `forward(params, inputs) -> logits`, floating `[..., C]`, or `(logits, aux)` with `has_aux`.
         `inputs` is any pytree: images, batch statistics, a key for dropout.
@@ -107,6 +116,7 @@ def training_step(
       has_aux: whether `forward` returns a pair.
       accumulate: k >= 1, calls for one step of the optimizer.
       average: d in [0, 1), e.g. 0.999, or None for no average.
+      audit: n > 0, the number of examples in the data set, or None for no audit.
 
     Returns:
       A `TrainingStep`. In its `update`, `labels` is integer `[...]`. `where` (boolean), `weights` (floating,
@@ -114,7 +124,7 @@ def training_step(
 
     Raises:
       TypeError: optimizer or sharpness is not such a transformation.
-      ValueError: accumulate or average is out of range; from `update`, shapes do not match.
+      ValueError: accumulate, average or audit is out of range; from `update`, shapes do not match.
 
     >>> import jax, jax.numpy as jnp, optax, noisy_optax as nox
     >>> def forward(params, inputs):
@@ -131,6 +141,8 @@ def training_step(
     check_range("accumulate", accumulate, at_least=1)
     if average is not None:
         check_range("average", average, at_least=0.0, below=1.0)
+    if audit is not None:
+        check_range("audit", audit, above=0)
     parts = _Parts(
         forward if has_aux else lambda params, inputs: (forward(params, inputs), None),
         as_robust_loss(loss),
@@ -138,6 +150,7 @@ def training_step(
         sharpness,
         accumulate,
         average,
+        audit,
     )
     return TrainingStep(
         init=functools.partial(_init, parts),
@@ -155,6 +168,7 @@ class _Parts(NamedTuple):
     sharpness: SharpnessAware | None
     accumulate: int
     average: float | None
+    audit: int | None
 
 
 def _init(parts: _Parts, params: Any, aux: Any = None) -> StepState:
@@ -165,6 +179,7 @@ def _init(parts: _Parts, params: Any, aux: Any = None) -> StepState:
         unused if parts.sharpness is None else parts.sharpness.init(params),
         unused if parts.accumulate == 1 else _accumulation.nothing(params),
         unused if parts.average is None else _average.nothing(params, aux),
+        unused if parts.audit is None else _dynamics.init(parts.audit),
     )
 
 
@@ -180,7 +195,8 @@ def _update(
     indices: ArrayLike | None = None,
 ) -> tuple[Any, StepState, StepInfo]:
     arguments = params, state, inputs, labels, where, weights, indices
-    gradient, loss_state, sharpness_state, info = _direction(parts, *arguments)
+    gradient, loss_state, sharpness_state, recorded, info = _direction(parts, *arguments)
+    state = state._replace(audit=recorded)
     if parts.accumulate == 1:
         state = state._replace(loss=loss_state, sharpness=sharpness_state)
         return *_move(parts, gradient, params, state, info), info
@@ -210,19 +226,22 @@ def _direction(
     where: ArrayLike | None,
     weights: ArrayLike | None,
     indices: ArrayLike | None,
-) -> tuple[Any, Any, Any, StepInfo]:
-    """The direction for the optimizer, and the new states of loss and sharpness."""
-    forward, loss, _, sharpness, _, _ = parts
+) -> tuple[Any, Any, Any, Any, StepInfo]:
+    """The direction for the optimizer, and the new states of loss, sharpness and audit."""
+    forward, loss, sharpness = parts.forward, parts.loss, parts.sharpness
     batch = {"where": where, "indices": indices}
 
     def at_params(params):
         logits, aux = forward(params, inputs)
         losses, loss_state = loss.apply(state.loss, logits, labels, **batch)
-        return weighted_mean(losses, weights, where), (aux, loss_state)
+        recorded = state.audit
+        if parts.audit is not None:
+            recorded = _dynamics.record(recorded, indices, logits, labels, where=where)
+        return weighted_mean(losses, weights, where), (aux, loss_state, recorded)
 
-    (value, (aux, loss_state)), gradient = jax.value_and_grad(at_params, has_aux=True)(params)
+    (value, (aux, loss_state, recorded)), gradient = jax.value_and_grad(at_params, has_aux=True)(params)
     if sharpness is None:
-        return gradient, loss_state, state.sharpness, StepInfo(value, aux, None, None)
+        return gradient, loss_state, state.sharpness, recorded, StepInfo(value, aux, None, None)
 
     def at_perturbed(perturbed):
         logits, aux = forward(perturbed, inputs)
@@ -231,7 +250,8 @@ def _direction(
     perturbed, sharpness_state = sharpness.perturb(gradient, state.sharpness, params)
     (second_value, second_aux), second = jax.value_and_grad(at_perturbed, has_aux=True)(perturbed)
     combined, sharpness_state = sharpness.combine(gradient, second, sharpness_state, params)
-    return combined, loss_state, sharpness_state, StepInfo(value, aux, second_value, second_aux)
+    info = StepInfo(value, aux, second_value, second_aux)
+    return combined, loss_state, sharpness_state, recorded, info
 
 
 def _move(

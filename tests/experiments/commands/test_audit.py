@@ -1,7 +1,6 @@
 import csv
 import json
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,11 +8,11 @@ from sklearn.metrics import roc_auc_score
 
 from experiments.__main__ import main
 from experiments.commands import audit
-from experiments.runs import saved_model
+from experiments.runs import contents, saved_model
 from experiments.studies import audit_benchmark
-from experiments.training import dynamics, epoch_loops
+from experiments.training import epoch_loops
 
-FLAGS = ["--batch-size", "8", "--width", "16"]
+FLAGS = ["--method", "cross_entropy", "--batch-size", "8", "--width", "16"]
 
 
 @pytest.fixture(scope="module")
@@ -28,51 +27,6 @@ def run_dir(tmp_path_factory, tiny_npz):
 def lines(folder):
     with (folder / "labels.csv").open() as file:
         return list(csv.DictReader(file))
-
-
-def test_margins_by_hand():
-    logits = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]))
-    np.testing.assert_allclose(dynamics.margins(logits, jnp.array([0, 2])), [0.5, -0.6], rtol=1e-5)
-
-
-def test_epochs_are_weighed_and_the_majority_wins():
-    """Three epochs, the second without example 0, against sums in numpy."""
-    found = dynamics.nothing_seen(1, 3)
-    epochs = (
-        ([0, 1, 2], [2, 1, 0], [0.5, -0.5, 1.0], 1.0),
-        ([2, 1], [0, 2], [0.2, -0.1], 0.5),
-        ([0, 1, 2], [1, 2, 0], [0.1, -0.2, 0.3], 2.0),
-    )
-    for indices, predictions, margins, weight in epochs:
-        found = dynamics.record(
-            found, jnp.array([indices]), jnp.array([predictions]), jnp.array([margins]), jnp.array([weight])
-        )
-    np.testing.assert_allclose(found.weight, [[3.0, 3.5, 3.5]])
-    np.testing.assert_allclose(found.margin, [[0.7, -0.95, 1.7]], rtol=1e-6)
-    np.testing.assert_array_equal(found.vote, [[1, 2, 0]])
-    np.testing.assert_allclose(found.lead, [[1.0, 1.5, 3.5]])
-
-
-def test_an_epoch_that_tells_nothing_weighs_nothing():
-    margins = jnp.array([[-0.1] * 4, [1.0, 0.5, 0.9, 0.8], [-1.0, 1.0, -1.0, 1.0]])
-    np.testing.assert_allclose(dynamics.epoch_weight(margins), [0, 0, 0.5**4], atol=1e-12)
-
-
-def test_the_rate_and_its_error_by_hand():
-    found = audit.noise_rate(np.array([0.0, 0.2, 0.9, 1.0]))
-    error = np.sqrt(0.25 / 4 + ((0.2 + 0.1) / 4 / 2) ** 2)
-    np.testing.assert_allclose(found, [0.5, error, 0.5 - 1.96 * error, 0.5 + 1.96 * error])
-    assert audit.noise_rate(np.zeros(9)) == (0, 0, 0, 0)
-
-
-def test_the_early_disagreement_bounds_the_share_and_keeps_the_order():
-    suspicions = np.linspace(0.01, 0.99, 100)
-    bounded = audit.no_more_than(suspicions, 0.1)
-    assert np.mean(bounded > 0.5) == pytest.approx(0.1)
-    assert (np.diff(bounded) > 0).all()
-    np.testing.assert_allclose(audit.no_more_than(suspicions, 0.6), suspicions)
-    assert not (audit.no_more_than(suspicions, 0.0) > 0.5).any()
-    assert audit.noise_rate(bounded, 0.9).high == 0.9
 
 
 def test_a_mixture_of_equal_losses_accuses_nobody():
@@ -117,10 +71,30 @@ def test_held_out_examples_are_measured_after_the_epoch(tmp_path, tiny_npz, tiny
     run = saved_model.restore(tmp_path / "run")
     held_out = np.sort(np.random.default_rng(0).permutation(60)[:12])
     p = saved_model.probabilities(run, tiny_arrays["train_images"][held_out])
-    expected = dynamics.margins(jnp.log(p), tiny_arrays["train_labels"][None, held_out])
-    margin, weight, vote, _ = (np.asarray(x)[:, held_out] for x in run.dynamics)
-    np.testing.assert_allclose(margin / weight, expected, rtol=1e-3)
-    np.testing.assert_array_equal(vote, p.argmax(axis=-1))
+    given = tiny_arrays["train_labels"][held_out]
+    own = p[0, np.arange(12), given]
+    others = p[0].copy()
+    others[np.arange(12), given] = 0
+    # The examples that are trained on come first.
+    dynamics = run.state.training.audit
+    np.testing.assert_allclose(
+        dynamics.margin[0, 48:] / dynamics.weight[0, 48:], own - others.max(axis=1), rtol=1e-3
+    )
+    np.testing.assert_array_equal(dynamics.vote[0, 48:], p[0].argmax(axis=-1))
+    history, _ = contents.read_history(tmp_path / "run" / "metrics.jsonl")
+    np.testing.assert_allclose(1 - dynamics.unpredicted[0, 0], history[0]["train_accuracy"][0], rtol=1e-6)
+    assert dynamics.epochs == 1
+
+
+def test_a_folder_of_a_fold_is_audited_in_its_own_order(run_dir, tiny_arrays):
+    assert main(["audit", str(run_dir), "--folds", "3"]) == 0
+    folder = run_dir / "folds" / "3" / "1"
+    assert main(["audit", str(folder)]) == 0
+    rows = lines(folder)
+    assert [int(row["given_label"]) for row in rows] == [
+        tiny_arrays["train_labels"][int(row["index"])] for row in rows
+    ]
+    assert len({int(row["index"]) for row in rows[:6]} & set(range(6))) >= 5
 
 
 def test_folds_are_trained_once_and_never_on_what_they_judge(run_dir, tiny_arrays, monkeypatch):

@@ -268,7 +268,7 @@ METHOD = "cross_entropy"
 def final(run_dir, asked):
     parts = setup.assemble(METHOD, asked, (4, 4, 1), 3, round(60 * (1 - asked.data.validation_fraction)))
     inputs = steps.Inputs(np.zeros(1, np.float32), np.zeros(1, np.float32))
-    expected = setup.shape_of_run(parts, asked, inputs, 60)
+    expected = setup.shape_of_run(parts._replace(audited=60), asked, inputs)
     return checkpoints.Checkpoints(run_dir / "checkpoints", read_only=True).restore(
         checkpoints.abstract(expected)
     )

@@ -28,14 +28,15 @@ def test_a_step_lowers_for_every_platform(method, model):
     asked = Experiment(
         model=model, augmentation=augmentation, optimization=Optimization(batch_size=BATCH_SIZE)
     )
-    parts = setup.assemble(method, asked, (32, 32, 3), 10, 10 * BATCH_SIZE)
+    parts = setup.assemble(method, asked, (32, 32, 3), 10, 10 * BATCH_SIZE)._replace(audited=96)
     inputs = training_data.measure_inputs(np.zeros((1, 32, 32, 3), np.uint8), standardize=False)
-    of_all_seeds = setup.shape_of_run(parts, asked, inputs, None).state
+    of_all_seeds = setup.shape_of_run(parts, asked, inputs).state
     state = jax.eval_shape(lambda state: steps.first_seed(parts, state), of_all_seeds)
 
     def step(state, inputs, images, labels, key_data):
         key = jax.random.wrap_key_data(key_data)
-        return steps.train_step(parts, state, *steps.training_batch(parts, inputs, images, labels, key))
+        batch = steps.training_batch(parts, inputs, images, labels, key)
+        return steps.train_step(parts, state, *batch, indices=jnp.arange(BATCH_SIZE))
 
     images = jax.ShapeDtypeStruct((BATCH_SIZE, 32, 32, 3), jnp.uint8)
     labels, key_data = (

@@ -42,7 +42,8 @@ def shipped(run_dir, tiny):
     examples = round(len(dataset.train_images) * (1 - tiny.data.validation_fraction))
     parts = setup.assemble("cross_entropy", tiny, dataset.train_images.shape[1:], 3, examples)
     inputs = training_data.measure_inputs(dataset.train_images, standardize=False)
-    expected = setup.shape_of_run(parts, tiny, inputs, len(dataset.train_images))
+    parts = parts._replace(audited=len(dataset.train_images))
+    expected = setup.shape_of_run(parts, tiny, inputs)
     saved = checkpoints.Checkpoints(run_dir / "checkpoints", read_only=True)
     return saved.restore(checkpoints.abstract(expected))
 
@@ -419,7 +420,8 @@ def test_a_run_killed_three_times_ends_in_the_same_bits(tmp_path, tiny_npz, quie
     )
     flags = (
         f"--dataset npz:{tiny_npz} --validation-fraction 0.2 --width 16 --norm batch "
-        f"--epochs 150 --batch-size 8 --select validation --checkpoint-every 25 --seeds 2"
+        f"--epochs 150 --batch-size 8 --select validation --checkpoint-every 25 --seeds 2 "
+        f"--method cross_entropy"
     ).split()
     run_dir = tmp_path / "killed"
     command = [sys.executable, "-m", "experiments", "train", *flags, "--run-dir", str(run_dir)]
