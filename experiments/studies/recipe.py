@@ -100,6 +100,7 @@ def measure(parts: tuple[str, ...], sources: Sources, progress: Progress) -> Non
                     row = run(cell, method, first, number, Path(work) / "run", progress)
                     with path.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(run_folder.as_read(row)) + "\n")
+                    finished.add(key_of(row))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -156,9 +157,9 @@ def last_epochs(curve: list[list[float]]) -> list[float]:
 
 def digits_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     """Digits as in the matrix, on seeds that nothing was chosen on."""
-    methods = tuple(dict.fromkeys((*METHODS, *digits.METHODS)))
-    for noise in digits.NOISES:
-        yield Cell(noise, Experiment(data=noisy(Data(), noise)), methods, ((100, 10),))
+    for methods in (METHODS, digits.METHODS):
+        for noise in digits.NOISES:
+            yield Cell(noise, Experiment(data=noisy(Data(), noise)), methods, ((100, 10),))
 
 
 def noisy(data: Data, noise: str) -> Data:

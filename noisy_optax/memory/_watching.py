@@ -80,7 +80,15 @@ def is_watched(indices: ArrayLike) -> Bool[Array, "..."]:
 
 
 def nothing_watched() -> WatchState:
-    """The state before the first step."""
+    """The state before the first step.
+
+    Returns:
+      A `WatchState` of zeros.
+
+    >>> import noisy_optax as nox
+    >>> nox.memory.nothing_watched().epochs
+    Array(0., dtype=float32)
+    """
     return WatchState(jnp.zeros([], float), *(jnp.zeros(3, float) for _ in range(4)))
 
 
@@ -111,6 +119,12 @@ def watch(
 
     Raises:
       ValueError: num_examples is out of range, or shapes do not match.
+
+    >>> import jax.numpy as jnp, noisy_optax as nox
+    >>> logits, labels, indices = jnp.zeros((4, 2)), jnp.zeros(4, int), jnp.arange(4)
+    >>> state = nox.memory.watch(nox.memory.nothing_watched(), logits, labels, indices, num_examples=8)
+    >>> state.epochs
+    Array(0.5, dtype=float32)
     """
     check_range("num_examples", num_examples, above=0)
     z, is_label = _label.prepare(logits, labels, where=where)
