@@ -131,7 +131,7 @@ def test_a_run_on_a_labels_file(tmp_path, tiny_npz, tiny_arrays, capsys, monkeyp
     command = ["train", "--dataset", f"npz:{tiny_npz}", "--epochs", "1", "--batch-size", "8", "--width", "16"]
     assert main([*command, "--labels-file", "human.npz:worse"]) == 0
     summary = json.loads(
-        next((tmp_path / "runs").glob("*-tiny-labels-human-worse-cross_entropy/summary.json")).read_text()
+        next((tmp_path / "runs").glob("*-tiny-labels-human-worse-recommended/summary.json")).read_text()
     )
     assert summary["realised_noise"]["rate"] == [1.0]
     assert summary["config"]["data"]["labels_file"] == "human.npz:worse"
