@@ -34,7 +34,7 @@ def compiled_step(method: str) -> dict[str, Any]:
     Operations within a fused kernel count as one; those of a branch, a refit say, run only where it is taken.
     """
     training = Training(method)
-    compiled = training.step.lower(training.state, *training.batch).compile()
+    compiled = training.step.lower(training.state, *training.batch, indices=training.indices).compile()
     memory = compiled.memory_analysis()
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.state))
     return {
