@@ -123,12 +123,8 @@ def record(
     >>> dynamics.latest_margin.round(3)
     Array([-0.5,  0. ,  0.5], dtype=float32)
     """
-    z, is_label = _label.prepare(jax.lax.stop_gradient(jnp.asarray(logits)), labels, where=where)
-    indices = _rows.check_indices(indices, z.shape[:-1])
-    z, is_label = z.reshape(-1, z.shape[-1]), is_label.reshape(-1, z.shape[-1])
-    valid = jnp.any(is_label, axis=-1) & jnp.all(jnp.isfinite(z), axis=-1)
-    if where is not None:
-        valid &= jnp.asarray(where).ravel()
+    logits = jax.lax.stop_gradient(jnp.asarray(logits))
+    z, is_label, indices, valid = _rows.batch_of(logits, labels, indices, where)
     predictions = jnp.argmax(z, axis=-1).astype(jnp.int32)
     target = _rows.target_rows(len(dynamics.recorded), indices, valid)
     return dynamics._replace(

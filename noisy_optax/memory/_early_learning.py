@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from noisy_optax._checks import check_range, is_concrete
@@ -103,8 +103,7 @@ def early_learning_regularization(
         return EarlyLearningState(count, weight_at(count), jnp.zeros((num_examples, num_classes), dtype))
 
     def update_fn(state, logits, labels, *, where=None, indices=None):
-        z, is_label, where, indices = _flat(logits, labels, where, indices, num_classes)
-        valid = where & jnp.any(is_label, axis=-1) & jnp.all(jnp.isfinite(z), axis=-1)
+        z, _, indices, valid = _rows.batch_of(logits, labels, indices, where, num_classes)
         p = _limited_softmax(z)
         new = (1 - decay) * (p / jnp.sum(p, axis=-1, keepdims=True))
         new += decay * _rows.read(state.targets, indices).astype(z.dtype)
@@ -112,7 +111,7 @@ def early_learning_regularization(
         return EarlyLearningState(optax.safe_increment(state.count), weight_at(state.count), targets)
 
     def value_fn(state, logits, labels, *, where=None, indices=None):
-        z, _, _, indices = _flat(logits, labels, where, indices, num_classes)
+        z, _, indices, _ = _rows.batch_of(logits, labels, indices, where, num_classes)
         targets = _rows.read(state.targets, indices).astype(z.dtype)
         losses = base(logits, labels, where=where)
         agreement = jnp.sum(targets * _limited_softmax(z), axis=-1).reshape(losses.shape)
@@ -120,23 +119,6 @@ def early_learning_regularization(
         return _label.finish(regularized, where)
 
     return RobustLoss(init_fn, update_fn, value_fn)
-
-
-def _flat(
-    logits: ArrayLike,
-    labels: ArrayLike,
-    where: ArrayLike | None,
-    indices: ArrayLike | None,
-    num_classes: int,
-) -> tuple[Array, Array, Array, Array]:
-    """Logits and labels as from `_label.prepare`, the mask and the indices, with one axis over all rows."""
-    z, is_label = _label.prepare(logits, labels, where=where)
-    if z.shape[-1] != num_classes:
-        raise ValueError(f"expected logits [..., {num_classes}], as num_classes says, got shape {z.shape}")
-    batch_shape = z.shape[:-1]
-    indices = _rows.check_indices(indices, batch_shape)
-    kept = jnp.ones(batch_shape, bool) if where is None else jnp.asarray(where)
-    return z.reshape(-1, num_classes), is_label.reshape(-1, num_classes), kept.ravel(), indices
 
 
 def _limited_softmax(z: Float[Array, "n classes"]) -> Float[Array, "n classes"]:

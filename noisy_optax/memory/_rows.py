@@ -1,12 +1,51 @@
 """Reading and writing the rows of an array `[num_examples, ...]` by the indices of a batch."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+from noisy_optax.losses import _label
+
 # Up to this many rows of a batch are compared with each other, which is faster than sorting them.
 COMPARED_ROWS = 1024
+
+
+class Batch(NamedTuple):
+    """A batch with one axis over its rows.
+
+    Attributes:
+      logits: floating, with at least 32 bits.
+      is_label: marks the given label's class.
+      indices: which example of the data set each row is.
+      valid: whether a row may be remembered: `where` keeps it, its logits are finite, its label is a class.
+    """
+
+    logits: Float[Array, "n classes"]
+    is_label: Bool[Array, "n classes"]
+    indices: Int[Array, "n"]
+    valid: Bool[Array, "n"]
+
+
+def batch_of(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    indices: ArrayLike | None,
+    where: ArrayLike | None,
+    num_classes: int | None = None,
+) -> Batch:
+    """The rows of a batch, or an error that says what was expected; any number of classes if it is None."""
+    z, is_label = _label.prepare(logits, labels, where=where)
+    if num_classes is not None and z.shape[-1] != num_classes:
+        raise ValueError(f"expected logits [..., {num_classes}], as num_classes says, got shape {z.shape}")
+    indices = check_indices(indices, z.shape[:-1])
+    z, is_label = z.reshape(-1, z.shape[-1]), is_label.reshape(-1, z.shape[-1])
+    valid = jnp.any(is_label, axis=-1) & jnp.all(jnp.isfinite(z), axis=-1)
+    if where is not None:
+        valid &= jnp.asarray(where).ravel()
+    return Batch(z, is_label, indices, valid)
 
 
 def check_indices(indices: ArrayLike | None, batch_shape: tuple[int, ...]) -> Int[Array, "n"]:
@@ -61,7 +100,12 @@ def write_largest(
 
 def target_rows(examples: int, indices: Int[Array, "n"], valid: Bool[Array, "n"]) -> Int[Array, "n"]:
     """The rows to write; past the end, where nothing is written, if the row or its index is invalid."""
-    return jnp.where(valid & (indices >= 0) & (indices < examples), indices, examples)
+    return jnp.where(valid & in_range(indices, examples), indices, examples)
+
+
+def in_range(indices: Int[Array, "n"], examples: int) -> Bool[Array, "n"]:
+    """Whether each index is one of an example."""
+    return (indices >= 0) & (indices < examples)
 
 
 def mean_by_comparing(

@@ -8,7 +8,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from noisy_optax._checks import check_range
-from noisy_optax.losses import _label
 from noisy_optax.memory import _rows
 
 # One in so many examples is watched.
@@ -127,13 +126,8 @@ def watch(
     Array(0.5, dtype=float32)
     """
     check_range("num_examples", num_examples, above=0)
-    z, is_label = _label.prepare(logits, labels, where=where)
-    indices = _rows.check_indices(indices, z.shape[:-1])
-    z, is_label = z.reshape(-1, z.shape[-1]), is_label.reshape(-1, z.shape[-1])
-    counts = jnp.any(is_label, axis=-1) & jnp.all(jnp.isfinite(z), axis=-1)
-    counts &= (indices >= 0) & (indices < num_examples)
-    if where is not None:
-        counts &= jnp.asarray(where).ravel()
+    z, is_label, indices, valid = _rows.batch_of(logits, labels, indices, where)
+    counts = valid & _rows.in_range(indices, num_examples)
     probability = jnp.sum(jax.nn.softmax(z, axis=-1), axis=-1, where=is_label)
     watched, dtype = is_watched(indices), state.epochs.dtype
     epochs = jnp.sum(counts, dtype=dtype) / num_examples

@@ -284,9 +284,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a_bad_row_is_remembered",
-        "memory/_early_learning.py",
-        "valid = where & jnp.any(is_label, axis=-1) & jnp.all(jnp.isfinite(z), axis=-1)",
-        "valid = where & jnp.any(is_label, axis=-1)",
+        "memory/_rows.py",
+        "valid = jnp.any(is_label, axis=-1) & jnp.all(jnp.isfinite(z), axis=-1)",
+        "valid = jnp.any(is_label, axis=-1)",
         "memory/test_early_learning.py",
     ),
     # schedules, noise, per-example gradients, diagnostics, the configuration without tuning
@@ -383,9 +383,9 @@ MUTATIONS = (
     ),
     Mutation(
         "masked_rows_watched",
-        "memory/_watching.py",
-        "counts &= jnp.asarray(where).ravel()",
-        "counts |= ~jnp.asarray(where).ravel()",
+        "memory/_rows.py",
+        "valid &= jnp.asarray(where).ravel()",
+        "valid |= ~jnp.asarray(where).ravel()",
         "memory/test_watching.py",
     ),
     Mutation(
