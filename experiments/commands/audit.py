@@ -223,8 +223,7 @@ def from_mixture(losses: NDArray[np.floating]) -> NDArray[np.float64]:
     """Probability that a label is wrong: of the larger losses in a mixture of two normals."""
     x = jnp.asarray(losses, jnp.float32)
     mixture = nox.ogc.fit_mixture(x, max_rounds=100, tolerance=1e-6)
-    state = nox.ogc.ogc_loss(learning_rate=0.0).init()._replace(mixture=mixture)
-    probability = 1.0 - np.asarray(nox.ogc.clean_probability(state.mixture, x), np.float64)
+    probability = 1.0 - np.asarray(nox.ogc.clean_probability(mixture, x), np.float64)
     # A component that is empty leaves nothing to tell apart.
     return np.nan_to_num(probability, nan=0.0)
 

@@ -34,8 +34,8 @@ class Batches(NamedTuple):
       indices: which examples they are.
     """
 
-    loss: Float[Array, "steps"]
-    predictions: Int[Array, "steps batch"]
+    loss: Float[Array | np.ndarray, "steps"]
+    predictions: Int[Array | np.ndarray, "steps batch"]
     indices: Int[Array, "steps batch"]
 
 
@@ -144,11 +144,10 @@ def compile_stepwise_epoch(parts: StepParts, batch_size: int, num_seeds: int) ->
 
     draw = jax.jit(draw, static_argnums=2)
     step = jax.jit(step, donate_argnums=0, out_shardings=devices.replicated(parts.mesh))
-    return functools.partial(run_stepwise, parts, draw, step)
+    return functools.partial(run_stepwise, draw, step)
 
 
 def run_stepwise(
-    parts: StepParts,
     draw: Callable,
     step: Callable,
     state: TrainState,
@@ -173,8 +172,7 @@ def run_stepwise(
             outputs.append(output)
             if keep is not None and i + 1 < steps:
                 keep(i + 1, state, lambda: _padded(outputs, steps))
-    losses, predictions = devices.everywhere(parts.mesh, _padded(outputs, steps))
-    return state, Batches(losses, predictions, drawn.indices)
+    return state, Batches(*_padded(outputs, steps), drawn.indices)
 
 
 @contextlib.contextmanager
