@@ -7,16 +7,18 @@ count for the verdict.
 
 import csv
 import dataclasses
+import itertools
 import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.config import Augmentation, Data, Experiment, Model, Noise, Optimization, as_record
+from experiments.commands.compare import under_noise
+from experiments.config import Augmentation, Data, Experiment, Model, Optimization, as_record
 from experiments.runs import run_folder
 from experiments.studies import digits
 from experiments.terminal import Progress, UserError
@@ -93,13 +95,12 @@ def measure(parts: tuple[str, ...], sources: Sources, progress: Progress) -> Non
         finished = {key_of(row) for row in read(path)}
         with tempfile.TemporaryDirectory() as work:
             for cell in PARTS[part](sources, Path(work)):
-                for method, (first, number) in ((m, s) for s in cell.seeds for m in cell.methods):
+                for (first, number), method in itertools.product(cell.seeds, cell.methods):
                     if (cell.name, method, first) in finished:
                         continue
                     progress.say(f"{part}, {cell.name}, {method}, seeds {first} to {first + number - 1}")
-                    row = run(cell, method, first, number, Path(work) / "run", progress)
-                    with path.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(run_folder.as_read(row)) + "\n")
+                    row = run(cell, method, first, number, Path(work), progress)
+                    run_folder.append_line(path, row)
                     finished.add(key_of(row))
 
 
@@ -113,7 +114,7 @@ def key_of(row: dict[str, Any]) -> tuple[str, str, int]:
     return row["cell"], row["method"], row["seeds"][0]
 
 
-def run(cell: Cell, method: str, first: int, number: int, folder: Path, progress: Progress) -> dict[str, Any]:
+def run(cell: Cell, method: str, first: int, number: int, work: Path, progress: Progress) -> dict[str, Any]:
     """Trains one method in a cell; the line of its results."""
     spec, _, larger = method.partition(" ")
     optimization = dataclasses.replace(
@@ -122,8 +123,8 @@ def run(cell: Cell, method: str, first: int, number: int, folder: Path, progress
     experiment = dataclasses.replace(
         cell.experiment, optimization=optimization, seeds=number, first_seed=first
     )
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        run_dir = Path(work) / "run"
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        run_dir = Path(folder) / "run"
         summary = train(spec, experiment, run_dir, progress)
         curve = [row["test_accuracy"] for row in run_folder.read_metrics(run_dir, summary["epochs"])]
     noise, record = summary["realised_noise"], as_record(spec, experiment)
@@ -159,13 +160,7 @@ def digits_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     """Digits as in the matrix, on seeds that nothing was chosen on."""
     for methods in (METHODS, digits.METHODS):
         for noise in digits.NOISES:
-            yield Cell(noise, Experiment(data=noisy(Data(), noise)), methods, ((100, 10),))
-
-
-def noisy(data: Data, noise: str) -> Data:
-    """`data` with noise by its name, KIND-RATE."""
-    kind, _, rate = noise.partition("-")
-    return dataclasses.replace(data, noise=cast(Noise, kind), noise_rate=float(rate) if rate else None)
+            yield Cell(noise, under_noise(Experiment(), noise), methods, ((100, 10),))
 
 
 def features_cells(sources: Sources, work: Path) -> Iterator[Cell]:
@@ -256,7 +251,7 @@ def tables_cells(sources: Sources, work: Path) -> Iterator[Cell]:
         x = (x - x[:2000].mean(axis=0)) / x[:2000].std(axis=0)
         written = write(work, f"table-{classes}", x[:2000], y[:2000], x[2000:], y[2000:])
         for noise in TABLE_NOISES:
-            experiment = Experiment(data=noisy(Data(dataset=written), noise))
+            experiment = under_noise(Experiment(data=Data(dataset=written)), noise)
             yield Cell(f"{classes} classes, {noise}", experiment, METHODS, ((0, 3),))
 
 
@@ -271,7 +266,7 @@ def hundred_cells(sources: Sources, work: Path) -> Iterator[Cell]:
 
     written = write(work, "hundred", *drawn(20), *drawn(10))
     for noise in ("none", "symmetric-0.2", "symmetric-0.4"):
-        yield Cell(noise, Experiment(data=noisy(Data(dataset=written), noise)), METHODS, ((0, 3),))
+        yield Cell(noise, under_noise(Experiment(data=Data(dataset=written)), noise), METHODS, ((0, 3),))
 
 
 def write(work: Path, name: str, train_x: NDArray, train_y: NDArray, test_x: NDArray, test_y: NDArray) -> str:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from experiments.studies import digits, recipe, template
 from experiments.studies.recipe import CHOSEN_ON, METHODS, PARTS, RECIPE, RESULTS
 from experiments.studies.template import markdown
+from experiments.training import metrics
 
 BASELINE = "cross_entropy"
 # Cross-entropy memorises where its last epochs are so many points below its best epoch.
@@ -92,15 +92,14 @@ def compare(cell: dict[str, Measured]) -> Comparison:
     best = max(others, key=lambda name: float(others[name].last.mean()))
     own, baseline = cell[RECIPE].last, cell[BASELINE]
     memorised = float((baseline.best - baseline.last).mean())
-    return Comparison(best, paired(own - others[best].last), paired(own - baseline.last), memorised)
+    return Comparison(best, paired(own, others[best].last), paired(own, baseline.last), memorised)
 
 
-def paired(differences: NDArray[np.float64]) -> tuple[float, float | None]:
-    """Mean of the differences, and half of its 95 % interval (Student's t) from three on."""
-    n = len(differences)
-    if n < 3:
-        return float(differences.mean()), None
-    return float(differences.mean()), float(stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / np.sqrt(n))
+def paired(own: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float | None]:
+    """Mean of `own - other`, and half of its 95 % interval from three pairs on."""
+    if len(own) < 3:
+        return float((own - other).mean()), None
+    return metrics.paired_difference(own, other)
 
 
 def holds(cell: str, found: Comparison) -> bool:
@@ -167,7 +166,8 @@ def pooled(cells: dict[str, dict[str, Measured]]) -> str:
     single = [own for own in cells.values() if len(own[RECIPE].last) == 1]
     if len(single) < 3:
         return ""
-    mean, half = paired(np.asarray([own[RECIPE].last[0] - own[BASELINE].last[0] for own in single]))
+    of_recipe, of_baseline = (np.array([own[name].last[0] for own in single]) for name in (RECIPE, BASELINE))
+    mean, half = metrics.paired_difference(of_recipe, of_baseline)
     return f"Over the {len(single)} rows of one seed, the mean difference is {mean:+.1f} ± {half:.1f} points."
 
 

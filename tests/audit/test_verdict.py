@@ -1,4 +1,4 @@
-"""What is judged from the dynamics: against numpy, by hand, and where next to nothing is known."""
+"""What is judged from the dynamics: against numpy, by hand, and where almost nothing is known."""
 
 import chex
 import jax

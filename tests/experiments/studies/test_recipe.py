@@ -98,9 +98,9 @@ def test_what_is_promised(cell, memorised, difference, expected):
 
 
 def test_the_interval_is_students():
-    mean, half = recipe_page.paired(np.array([1.0, 2.0, 3.0]))
+    mean, half = recipe_page.paired(np.array([1.0, 2.0, 3.0]), np.zeros(3))
     assert (mean, half) == pytest.approx((2.0, 2.484), abs=1e-3)
-    assert recipe_page.paired(np.array([1.0, 2.0])) == (1.5, None)
+    assert recipe_page.paired(np.array([1.0, 2.0]), np.zeros(2)) == (1.5, None)
 
 
 def test_a_row_of_the_verdicts():
