@@ -16,6 +16,7 @@ from experiments import terminal
 from experiments.__main__ import guarded
 from experiments.runs import run_folder
 from experiments.studies.claims import Claim
+from experiments.studies.data_sets import Sources
 from experiments.terminal import Progress, check_output, check_range
 
 
@@ -155,8 +156,7 @@ def run(study: Study, console: Console) -> None:
         case Results(work, only):
             module("results").measure(work, only, console)
         case Recipe(parts, features, pictures, labels, text):
-            recipe = module("recipe")
-            recipe.measure(parts, recipe.Sources(features, pictures, labels, text), progress)
+            module("recipe").measure(parts, Sources(features, pictures, labels, text), progress)
         case Pages():
             for path in module("results_pages").write():
                 progress.say(f"written {path}")

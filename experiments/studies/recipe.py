@@ -5,7 +5,6 @@ again, so that the hours can be spread. Some cells were used to choose the recip
 count for the verdict.
 """
 
-import csv
 import dataclasses
 import itertools
 import json
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 from experiments.commands.compare import under_noise
 from experiments.config import Augmentation, Data, Experiment, Model, Optimization, as_record
 from experiments.runs import run_folder
-from experiments.studies import digits
-from experiments.terminal import Progress, UserError
+from experiments.studies import data_sets, digits
+from experiments.studies.data_sets import Examples, Sources
+from experiments.terminal import Progress
 from experiments.training.loop import train
 
 RESULTS = Path(__file__).parents[1] / "results" / "recipe"
@@ -56,22 +56,6 @@ CHOSEN_ON = {
     "pictures": ("short", "long"),
     "text": ("clean", "rules"),
 }
-
-
-class Sources(NamedTuple):
-    """Files of the user's, each of them None if its part is not measured.
-
-    Attributes:
-      features: npz with `train_features` and `test_features`, `[N, D]`.
-      pictures: npz with `train_images`, `test_images`, `[N, H, W, C]`, and `test_labels`.
-      labels: npz with `clean`, `test` and the other label sets of the training part.
-      text: a folder with the files of Yoruba news titles.
-    """
-
-    features: Path | None
-    pictures: Path | None
-    labels: Path | None
-    text: Path | None
 
 
 class Cell(NamedTuple):
@@ -165,16 +149,12 @@ def digits_cells(sources: Sources, work: Path) -> Iterator[Cell]:
 
 def features_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     """A network on features of 50,000 pictures, with each label set."""
-    if sources.features is None or sources.labels is None:
-        raise UserError("the part `features` needs --features FILE.npz and --labels FILE.npz")
-    with np.load(sources.features) as arrays, np.load(sources.labels) as labels:
-        train_x, test_x = (arrays[f"{part}_features"].astype(np.float32) for part in ("train", "test"))
-        scale = float(train_x.std(dtype=np.float64))
-        written = write(work, "features", train_x / scale, labels["clean"], test_x / scale, labels["test"])
+    examples, label_sets = data_sets.features(sources)
+    written = data_sets.write(work, "features", examples)
     optimization = Optimization(epochs=40, batch_size=128, learning_rate=0.05)
     for name in LABEL_SETS:
         experiment = Experiment(
-            data=Data(dataset=written, labels_file=f"{sources.labels}:{name}"),
+            data=Data(dataset=written, labels_file=_labels(work, name, label_sets[name])),
             model=Model(width=512),
             optimization=optimization,
         )
@@ -184,18 +164,12 @@ def features_cells(sources: Sources, work: Path) -> Iterator[Cell]:
 
 def pictures_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     """A small convolutional network on 5,000 pictures with people's labels: short, and until it memorises."""
-    if sources.pictures is None or sources.labels is None:
-        raise UserError("the part `pictures` needs --pictures FILE.npz and --labels FILE.npz")
-    with np.load(sources.pictures) as arrays, np.load(sources.labels) as labels:
-        train_x, test_x = arrays["train_images"], arrays["test_images"]
-        written = write(
-            work, "pictures", train_x, labels["clean"][: len(train_x)], test_x, arrays["test_labels"]
-        )
-        chosen = work / "labels.npy"
-        np.save(chosen, labels["cifar10n_worst"][: len(train_x)])
+    examples, label_sets = data_sets.pictures(sources)
+    written = data_sets.write(work, "pictures", examples)
+    given = _labels(work, "cifar10n_worst", label_sets["cifar10n_worst"])
     for name, epochs, seeds in (("short", 15, ((1, 1), (2, 1), (3, 1))), ("long", 60, ((1, 1),))):
         experiment = Experiment(
-            data=Data(dataset=written, labels_file=str(chosen), standardize=True),
+            data=Data(dataset=written, labels_file=given, standardize=True),
             model=Model(model="cnn", width=128),
             augmentation=Augmentation(augment=("crop", "flip")),
             optimization=Optimization(epochs=epochs, batch_size=128, learning_rate=0.05),
@@ -205,51 +179,17 @@ def pictures_cells(sources: Sources, work: Path) -> Iterator[Cell]:
 
 def text_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     """News titles in Yoruba that keyword rules labelled: frequencies of letters, in 256 components."""
-    if sources.text is None:
-        raise UserError("the part `text` needs --text FOLDER")
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    given, clean, test = (
-        read_titles(sources.text / f"yoruba_{name}.tsv")
-        for name in ("train_clean_noisy_labels", "train_clean", "test")
-    )
-    classes = sorted(set(clean[1]))
-    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, min_df=2)
-    reducer = TruncatedSVD(256, random_state=0)
-    train_x = reducer.fit_transform(vectorizer.fit_transform(clean[0]))
-    test_x = reducer.transform(vectorizer.transform(test[0]))
-    scale = train_x.std()
-    numbers = [np.asarray([classes.index(label) for label in labels]) for _, labels in (given, clean, test)]
-    written = write(work, "text", train_x / scale, numbers[1], test_x / scale, numbers[2])
-    np.save(work / "given.npy", numbers[0])
-    for name, file in (("clean", None), ("rules", str(work / "given.npy"))):
+    examples, by_rules = data_sets.text(sources)
+    written = data_sets.write(work, "text", examples)
+    given = _labels(work, "rules", by_rules)
+    for name, file in (("clean", None), ("rules", given)):
         yield Cell(name, Experiment(data=Data(dataset=written, labels_file=file)), METHODS, ((0, 5),))
-
-
-def read_titles(path: Path) -> tuple[list[str], list[str]]:
-    """Titles and labels of a file with a heading and tabs."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [row["news_title"] for row in rows], [row["label"] for row in rows]
 
 
 def tables_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     """Tables made by scikit-learn, of 2,000 rows, with few and with many classes."""
-    from sklearn.datasets import make_classification
-
     for classes in TABLE_CLASSES:
-        x, y = make_classification(
-            4000,
-            20,
-            n_informative=12,
-            n_redundant=4,
-            n_classes=classes,
-            n_clusters_per_class=2,
-            random_state=0,
-        )
-        x = (x - x[:2000].mean(axis=0)) / x[:2000].std(axis=0)
-        written = write(work, f"table-{classes}", x[:2000], y[:2000], x[2000:], y[2000:])
+        written = data_sets.write(work, f"table-{classes}", data_sets.table(2000, classes, seed=0))
         for noise in TABLE_NOISES:
             experiment = under_noise(Experiment(data=Data(dataset=written)), noise)
             yield Cell(f"{classes} classes, {noise}", experiment, METHODS, ((0, 3),))
@@ -264,24 +204,16 @@ def hundred_cells(sources: Sources, work: Path) -> Iterator[Cell]:
         labels = rng.permutation(np.repeat(np.arange(100), of_each))
         return (centres[labels] + 1.5 * rng.normal(size=(len(labels), 64))) / 2, labels
 
-    written = write(work, "hundred", *drawn(20), *drawn(10))
+    written = data_sets.write(work, "hundred", Examples(*drawn(20), *drawn(10)))
     for noise in ("none", "symmetric-0.2", "symmetric-0.4"):
         yield Cell(noise, under_noise(Experiment(data=Data(dataset=written)), noise), METHODS, ((0, 3),))
 
 
-def write(work: Path, name: str, train_x: NDArray, train_y: NDArray, test_x: NDArray, test_y: NDArray) -> str:
-    """Writes a data set as an npz file; what --dataset calls it."""
-    path = work / f"{name}.npz"
-    if train_x.dtype != np.uint8:
-        train_x, test_x = train_x.astype(np.float32), test_x.astype(np.float32)
-    np.savez(
-        path,
-        train_images=train_x,
-        test_images=test_x,
-        train_labels=train_y.astype(np.int64),
-        test_labels=test_y.astype(np.int64),
-    )
-    return f"npz:{path}"
+def _labels(work: Path, name: str, labels: NDArray) -> str:
+    """Writes given labels; what --labels-file calls them."""
+    path = work / f"{name}.npy"
+    np.save(path, labels)
+    return str(path)
 
 
 PARTS: dict[str, Callable[[Sources, Path], Iterator[Cell]]] = {

@@ -8,10 +8,11 @@ import pytest
 
 from experiments.config import Data, Experiment, Optimization
 from experiments.studies import recipe, recipe_page
+from experiments.studies.data_sets import Sources
 from experiments.studies.recipe_page import Comparison, Measured
 from experiments.terminal import QUIET, UserError
 
-NOWHERE = recipe.Sources(None, None, None, None)
+NOWHERE = Sources(None, None, None, None)
 
 
 @pytest.fixture
