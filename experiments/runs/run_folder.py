@@ -122,6 +122,11 @@ def append_line(path: Path, content: Any) -> None:
             file.write(json.dumps(_plain(content)) + "\n")
 
 
+def read_lines(path: Path) -> list[Any]:
+    """What `append_line` wrote, nothing if there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file that this module wrote."""
     try:

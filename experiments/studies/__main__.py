@@ -104,6 +104,20 @@ class Recipe:
 
 
 @dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Measure whether the audit's probabilities and intervals hold, an hour; finished runs are kept."""
+
+    halves: Positional[tuple[Literal["design", "reported"], ...]] = ("design", "reported")
+    """What the audit was designed on, and what is reported."""
+    features: Path | None = None
+    """npz with train_features and test_features, [N, D], of CIFAR-10."""
+    labels: Path | None = None
+    """npz with clean, test, cifar10n_worst and so on: label sets of CIFAR-10."""
+    text: Path | None = None
+    """Folder with yoruba_train_clean.tsv, yoruba_train_clean_noisy_labels.tsv and yoruba_test.tsv."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Pages:
     """Rewrite the tables in README.md and experiments/results from the results committed there."""
 
@@ -115,6 +129,7 @@ Study = (
     | Annotated[AuditBenchmark, subcommand("audit-benchmark")]
     | Annotated[Results, subcommand("results")]
     | Annotated[Recipe, subcommand("recipe")]
+    | Annotated[Calibration, subcommand("calibration")]
     | Annotated[Pages, subcommand("pages")]
 )
 
@@ -157,6 +172,9 @@ def run(study: Study, console: Console) -> None:
             module("results").measure(work, only, console)
         case Recipe(parts, features, pictures, labels, text):
             module("recipe").measure(parts, Sources(features, pictures, labels, text), progress)
+        case Calibration(halves, features, labels, text):
+            for half in halves:
+                module("calibration").measure(half, Sources(features, None, labels, text), progress)
         case Pages():
             for path in module("results_pages").write():
                 progress.say(f"written {path}")

@@ -7,7 +7,6 @@ count for the verdict.
 
 import dataclasses
 import itertools
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,7 +75,7 @@ def measure(parts: tuple[str, ...], sources: Sources, progress: Progress) -> Non
     for part in parts:
         path = RESULTS / f"{part}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        finished = {key_of(row) for row in read(path)}
+        finished = {key_of(row) for row in run_folder.read_lines(path)}
         with tempfile.TemporaryDirectory() as work:
             for cell in PARTS[part](sources, Path(work)):
                 for (first, number), method in itertools.product(cell.seeds, cell.methods):
@@ -86,11 +85,6 @@ def measure(parts: tuple[str, ...], sources: Sources, progress: Progress) -> Non
                     row = run(cell, method, first, number, Path(work), progress)
                     run_folder.append_line(path, row)
                     finished.add(key_of(row))
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The finished runs of a part."""
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
 def key_of(row: dict[str, Any]) -> tuple[str, str, int]:

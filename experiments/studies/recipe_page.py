@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.studies import digits, recipe, template
+from experiments.runs import run_folder
+from experiments.studies import digits, template
 from experiments.studies.recipe import CHOSEN_ON, METHODS, PARTS, RECIPE, RESULTS
 from experiments.studies.template import markdown
 from experiments.training import metrics
@@ -175,7 +176,7 @@ def page() -> str:
     """experiments/results/recipe/README.md, of the parts and cells that are finished."""
     parts = []
     for part in PARTS:
-        cells, chosen_on = by_cell(recipe.read(RESULTS / f"{part}.jsonl")), CHOSEN_ON.get(part, ())
+        cells, chosen_on = by_cell(run_folder.read_lines(RESULTS / f"{part}.jsonl")), CHOSEN_ON.get(part, ())
         if part == "digits":
             cells = {digits.noise_name(cell): own for cell, own in cells.items()}
             chosen_on = tuple(map(digits.noise_name, chosen_on))

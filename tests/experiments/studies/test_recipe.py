@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.config import Data, Experiment, Optimization
+from experiments.runs import run_folder
 from experiments.studies import recipe, recipe_page
 from experiments.studies.data_sets import Sources
 from experiments.studies.recipe_page import Comparison, Measured
@@ -27,7 +28,7 @@ def small(tmp_path, monkeypatch):
 
 def test_each_finished_run_is_a_line_and_is_not_run_again(small):
     recipe.measure(("small",), NOWHERE, QUIET)
-    rows = recipe.read(small)
+    rows = run_folder.read_lines(small)
     assert [recipe.key_of(row) for row in rows] == [
         ("cell", "cross_entropy", 3),
         ("cell", "cross_entropy larger decay", 3),
@@ -37,7 +38,7 @@ def test_each_finished_run_is_a_line_and_is_not_run_again(small):
     # As if the second run had been interrupted.
     small.write_text(json.dumps(rows[0] | {"seconds": -1}) + "\n")
     recipe.measure(("small",), NOWHERE, QUIET)
-    again = recipe.read(small)
+    again = run_folder.read_lines(small)
     assert [row["seconds"] < 0 for row in again] == [True, False]
     assert again[1]["last"] == rows[1]["last"]
 
