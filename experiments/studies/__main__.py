@@ -89,9 +89,9 @@ class Results:
 class Recipe:
     """Measure the recommended loss beside fixed methods, ten hours; what is finished is not run again."""
 
-    parts: Positional[tuple[Literal["digits", "features", "pictures", "text", "tables", "hundred"], ...]] = (
-        "digits", "tables", "hundred"
-    )  # fmt: skip
+    parts: Positional[
+        tuple[Literal["digits", "combinations", "features", "pictures", "text", "tables", "hundred"], ...]
+    ] = ("digits", "combinations", "tables", "hundred")
     """Which kinds of data; `features`, `pictures` and `text` need the files below."""
     features: Path | None = None
     """npz with train_features and test_features, [N, D], of CIFAR-10."""

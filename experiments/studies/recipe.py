@@ -10,7 +10,7 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ METHODS = (
     "elr",
     RECIPE,
 )
+# What is kept of each epoch, as means over the seeds.
+CURVES = {"curve": "test_accuracy", "memorised_share": "memorised_share"}
 LONG_METHODS = ("cross_entropy", "elr", "dal", RECIPE)
 
 LABEL_SETS = (
@@ -47,6 +49,9 @@ LABEL_SETS = (
     "instance_20", "instance_40",
 )  # fmt: skip
 THREE_SEEDS = ("clean", "cifar10n_worst", "cifar10n_aggregate", "asymmetric_40")
+NORMS: tuple[Literal["batch", "group"], ...] = ("batch", "group")
+LEARNING_RATES: dict[Literal["sgd", "adamw"], float] = {"sgd": 0.1, "adamw": 1e-3}
+BATCH_SIZES, EPOCHS = (32, 512), (10, 200)
 TABLE_CLASSES, TABLE_NOISES = (2, 5, 20), ("none", "symmetric-0.2", "symmetric-0.4")
 # What was looked at while the recipe was chosen.
 CHOSEN_ON = {
@@ -104,7 +109,8 @@ def run(cell: Cell, method: str, first: int, number: int, work: Path, progress: 
     with tempfile.TemporaryDirectory(dir=work) as folder:
         run_dir = Path(folder) / "run"
         summary = train(spec, experiment, run_dir, progress)
-        curve = [row["test_accuracy"] for row in run_folder.read_metrics(run_dir, summary["epochs"])]
+        epochs = run_folder.read_metrics(run_dir, summary["epochs"])
+    curve = [row["test_accuracy"] for row in epochs]
     noise, record = summary["realised_noise"], as_record(spec, experiment)
     # Names of temporary files would only make equal runs look different.
     record["data"] |= {
@@ -116,7 +122,11 @@ def run(cell: Cell, method: str, first: int, number: int, work: Path, progress: 
         "seeds": summary["seeds"],
         "last": last_epochs(curve),
         "best": np.max(curve, axis=0).tolist(),
-        "curve": np.round(np.mean(curve, axis=1), 4).tolist(),
+        **{
+            name: [round(float(np.mean(row[metric])), 4) for row in epochs]
+            for name, metric in CURVES.items()
+            if metric in epochs[0]
+        },
         "noticed": summary["noticed"],
         "wrong": None if noise is None else noise["rate"],
         "seconds": round(summary["seconds"], 1),
@@ -139,6 +149,22 @@ def digits_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     for methods in (METHODS, digits.METHODS):
         for noise in digits.NOISES:
             yield Cell(noise, under_noise(Experiment(), noise), methods, ((100, 10),))
+
+
+def combinations_cells(sources: Sources, work: Path) -> Iterator[Cell]:
+    """Digits with 40 % wrong labels, with other normalisations, optimizers, batches and numbers of epochs."""
+    for norm, optimizer, batch_size, epochs in itertools.product(NORMS, LEARNING_RATES, BATCH_SIZES, EPOCHS):
+        experiment = Experiment(
+            model=Model(norm=norm),
+            optimization=Optimization(
+                epochs=epochs,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=LEARNING_RATES[optimizer],
+            ),
+        )
+        name = f"{norm} norm, {optimizer}, batches of {batch_size}, {epochs} epochs"
+        yield Cell(name, under_noise(experiment, "symmetric-0.4"), ("cross_entropy", RECIPE), ((100, 3),))
 
 
 def features_cells(sources: Sources, work: Path) -> Iterator[Cell]:
@@ -212,6 +238,7 @@ def _labels(work: Path, name: str, labels: NDArray) -> str:
 
 PARTS: dict[str, Callable[[Sources, Path], Iterator[Cell]]] = {
     "digits": digits_cells,
+    "combinations": combinations_cells,
     "features": features_cells,
     "pictures": pictures_cells,
     "text": text_cells,
