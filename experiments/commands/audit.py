@@ -28,7 +28,11 @@ from noisy_optax.audit import Dynamics
 Method = Literal["dynamics", "mixture", "both"]
 
 # The fields of the dynamics that are arrays over examples.
-OF_EXAMPLES = [name for name in Dynamics._fields if name not in ("epochs", "unpredicted")]
+OF_EXAMPLES = [name for name in Dynamics._fields if name not in ("epochs", "share")]
+# A label is judged wrong from this probability on.
+CUT = 0.5
+# Shorter runs than these are not among those that the intervals were measured on.
+FEWEST_EPOCHS = 10
 
 
 class Evidence(NamedTuple):
@@ -52,7 +56,8 @@ class Verdict(NamedTuple):
     probability_wrong: NDArray[np.floating]
     score: NDArray[np.floating]
     suggested: NDArray[np.int32]
-    disagreement: NDArray[np.floating]
+    share: NDArray[np.floating]
+    learnt: NDArray[np.bool_]
 
 
 def run(command: Audit, console: Console) -> None:
@@ -70,9 +75,12 @@ def audit(
     chosen = choose_seeds(evidence, seed)
     verdict = judge(evidence, chosen, method)
     given = evidence.given[chosen[0]]
-    rate = noise_rate(verdict)
+    rate = noise_rate(verdict) if verdict.learnt else None
+    judged_wrong = int(np.sum(is_wrong(verdict)))
     result = {
+        "learnt": bool(verdict.learnt),
         "estimated_noise_rate": rate,
+        "judged_wrong": judged_wrong,
         "method": method,
         "folds": folds,
         "seed": evidence.seeds[chosen[0]],
@@ -83,11 +91,11 @@ def audit(
     }
     order = np.argsort(-verdict.score, kind="stable")
     write(run_dir, order, given, verdict, evidence.probabilities[chosen].mean(axis=0), dataset, result)
+    if not verdict.learnt:
+        progress.say(not_learnt(evidence, chosen, dataset))
     console.print(table(order[:10], given, verdict, dataset))
-    progress.say(
-        f"estimated noise rate {rate['rate']:.1%} ± {rate['standard_error']:.1%}, 95 % interval "
-        f"{rate['low']:.1%} to {rate['high']:.1%}"
-    )
+    for line in in_words(rate, judged_wrong, len(given), int(evidence.dynamics.epochs.min())):
+        progress.say(line)
     if result["auroc"] is not None:
         progress.say(f"area under the ROC curve against the clean labels {result['auroc']:.3f}")
     for name in ("labels.csv", "audit.json", "audit.npz"):
@@ -98,6 +106,50 @@ def audit(
             "--folds 5 makes them out of sample"
         )
     return result
+
+
+def not_learnt(evidence: Evidence, chosen: list[int], dataset: Dataset) -> str:
+    """That nothing can be said about the labels, and why."""
+    given = evidence.given[chosen[0]]
+    predicted = np.asarray(evidence.dynamics.latest_prediction)[chosen]
+    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    of_class = np.bincount(given, minlength=len(names))
+    found = np.bincount(np.maximum(predicted, 0).ravel(), minlength=len(names)) / len(chosen)
+    rare = [name for name, n, m in zip(names, of_class, found, strict=True) if m < n / 2]
+    some = ", ".join(rare[:5]) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
+    return (
+        f"the model has not learnt this task: it hardly ever predicts {some or 'some of the classes'}, and "
+        f"what it has not learnt looks like wrong labels. The ranking below is of little use. Train longer, "
+        f"with another --learning-rate, or with --standardize"
+    )
+
+
+def in_words(rate: dict[str, float] | None, judged_wrong: int, examples: int, epochs: int) -> list[str]:
+    """What the audit found, in sentences for the terminal.
+
+    >>> in_words({"rate": 0.15, "low": 0.127, "high": 0.183}, 279, 1797, 100)
+    ['279 of 1,797 labels are judged wrong; 12.7% to 18.3% of all labels are wrong (95 % interval)']
+    """
+    if rate is None:
+        return ["the share of wrong labels is not estimated"]
+    lines = [
+        f"{judged_wrong:,} of {examples:,} labels are judged wrong; {rate['low']:.1%} to {rate['high']:.1%} "
+        f"of all labels are wrong (95 % interval)"
+    ]
+    if rate["high"] - rate["low"] > 0.3:
+        lines.append(
+            "the interval is wide: the model cannot tell labels that are wrong from examples that are hard"
+        )
+    if epochs < FEWEST_EPOCHS:
+        lines.append(
+            f"the run has recorded {epochs} epochs; the interval holds for runs of {FEWEST_EPOCHS} and more"
+        )
+    return lines
+
+
+def is_wrong(verdict: Verdict) -> NDArray[np.bool_]:
+    """Which labels are judged wrong."""
+    return verdict.probability_wrong > CUT
 
 
 def check_writable(run_dir: Path) -> None:
@@ -132,7 +184,7 @@ def collect(run_dir: Path, folds: int | None, progress: Progress) -> tuple[Datas
             )
         parts = _train_folds(run_dir, run, folds, progress)
     probabilities = np.zeros((*shape, dataset.num_classes), np.float32)
-    # What was predicted early is of the run itself, whatever folds are trained.
+    # The share of wrong labels is judged by the run itself, whatever folds are trained.
     dynamics = run.state.training.audit
     for source, trained_on, indices, images in parts:
         probabilities[:, indices] = saved_model.probabilities(source, images)
@@ -212,11 +264,11 @@ def judge(evidence: Evidence, chosen: list[int], method: Method) -> Verdict:
         return early
     log_p = np.log(np.maximum(_at(probabilities, given), np.finfo(np.float32).tiny))
     suggested = probabilities.argmax(axis=1).astype(np.int32)
-    late = Verdict(from_mixture(-log_p), -log_p, suggested, early.disagreement)
+    late = early._replace(probability_wrong=from_mixture(-log_p), score=-log_p, suggested=suggested)
     if method == "mixture":
         return late
     mean = (early.probability_wrong + late.probability_wrong) / 2
-    return Verdict(mean, mean, early.suggested, early.disagreement)
+    return early._replace(probability_wrong=mean, score=mean)
 
 
 def from_mixture(losses: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -284,14 +336,16 @@ def rows(
     """The lines of labels.csv."""
     files, names = dataset.train_files, dataset.class_names
     yield [
-        *("rank", "index", "given_label", "suggested_label", "probability_wrong"),
+        *("rank", "index", "given_label", "suggested_label", "probability_wrong", "judged_wrong"),
         *["file"] * bool(files),
         *["given_class", "suggested_class"] * bool(names),
     ]
+    wrong = is_wrong(verdict)
     for rank, index in enumerate(order, 1):
         labels = int(given[index]), int(verdict.suggested[index])
         yield [
             *(rank, int(index), *labels, f"{verdict.probability_wrong[index]:.6f}"),
+            "true" if wrong[index] else "false",
             *([files[index]] if files else []),
             *([names[label] for label in labels] if names else []),
         ]

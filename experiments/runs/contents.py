@@ -188,10 +188,12 @@ def audit_command(run_dir: Path) -> str:
 
 
 def read_audit(path: Path) -> dict[str, Any]:
-    """An audit's audit.json."""
+    """An audit's audit.json; its estimated_noise_rate is None where the model has not learnt."""
     audit = run_folder.read_json(path)
     try:
         estimated = audit["estimated_noise_rate"]
+        if estimated is None and audit["learnt"] is False:
+            return audit
         if all(isinstance(estimated[name], float | int) for name in ("rate", "low", "high")):
             return audit
     except (KeyError, TypeError):

@@ -42,8 +42,8 @@ class Bench:
         Literal["all", "ogc", "sharpness", "memory", "losses", "training", "program", "startup", "commands"]
     ]
     """`ogc`: training step over cross-entropy's, refit over scikit-learn's, memory by chunk size;
-    `sharpness`: SANER's training step over SGD's and SAM's; `memory`: early-learning regularization's over
-    cross-entropy's; `losses`: each loss over cross-entropy;
+    `sharpness`: SANER's training step over SGD's and SAM's; `memory`: steps with a memory, and steps that an
+    audit records, over cross-entropy's; `losses`: each loss over cross-entropy;
     `training`: an epoch over that of a plain loop, and what makes a step slower; `program`: operations in a
     compiled step, and what is compiled again; `startup`: the import, and what comes before the first epoch;
     `commands`: `compare`, and a run that is killed and resumed."""

@@ -88,8 +88,9 @@ def _step_rows(measured: dict[str, Any]) -> list[Row]:
         _ratio("SANER step / SGD step", measured["sharpness"]["saner_over_sgd"]),
         _ratio("SANER step / SAM step", measured["sharpness"]["saner_over_sam"]),
         *(
-            _ratio(f"ELR step / cross-entropy step, {name}", timed)
-            for name, timed in measured["memory"]["elr_over_cross_entropy"].items()
+            _ratio(f"{name} step / cross-entropy step, {network}", timed)
+            for network, steps in measured["memory"]["step_over_cross_entropy"].items()
+            for name, timed in steps.items()
         ),
     ]
 

@@ -28,13 +28,14 @@ class Training:
         network: Any = "cnn",
         shape: tuple[int, ...] = IMAGE_SHAPE,
         examples: int = BATCH_SIZE,
+        audited: int | None = None,
     ):
         experiment = config.Experiment(
             model=config.Model(model=network), optimization=config.Optimization(batch_size=BATCH_SIZE)
         )
         rng = np.random.default_rng(0)
         images = rng.random((BATCH_SIZE, *shape), np.float32)
-        parts = setup.assemble(method, experiment, shape, CLASSES, examples)
+        parts = setup.assemble(method, experiment, shape, CLASSES, examples)._replace(audited=audited)
         self.indices = jnp.asarray(rng.permutation(examples)[:BATCH_SIZE], jnp.int32)
         self.state = steps.first_seed(parts, setup.initial_state(parts, training_data.seed_keys(experiment)))
         self.batch = jnp.asarray(images), jnp.asarray(rng.integers(0, CLASSES, BATCH_SIZE, np.int32))

@@ -1,0 +1,93 @@
+"""The share of wrong labels, from how often confident predictions contradict the labels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+# Shares of wrong labels, and slopes by which the log-odds of a mistake fall with confidence.
+SHARES = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-6.0, 2.5, 60)))])
+SLOPES = np.exp(np.linspace(np.log(0.1), np.log(30.0), 24))
+# Before the data are seen, the logarithm of the slope is normal with this mean and standard deviation.
+PRIOR_MEAN, PRIOR_DEVIATION = np.log(2.5), 0.5
+# The model is only about right, so that no number of examples counts for more than this number.
+MOST_EXAMPLES = 150.0
+# Confidences are counted in so many steps up to the largest, in units of the mean.
+STEPS, LARGEST = 48, 4.0
+
+
+def log_density(
+    margin: Float[Array, "examples"], counts: Bool[Array, "examples"]
+) -> Float[Array, "shares slopes"]:
+    r"""How well each share of wrong labels and each slope explain the margins, as a logarithm.
+
+    With the share $r$, the slope $k$, and the confidence $u$ of a prediction, the absolute margin in units of
+    the mean, the label is another than the predicted class with probability
+
+    $$(1 - r)\, s(k u) + r\, (1 - s(k u)) \qquad s(x) = 1 / (1 + e^x)$$
+
+    A prediction that is hardly confident is as often wrong as right. The more confident it is, the more
+    rarely it is wrong, and contradicts the label only if the label is wrong.
+    """
+    number = jnp.maximum(jnp.sum(counts), 1).astype(margin.dtype)
+    size = jnp.abs(margin)
+    steps = jnp.floor(size / unit_of(margin, counts) * (STEPS / LARGEST)).astype(jnp.int32)
+    step = jnp.minimum(steps, STEPS - 1) + STEPS * (margin < 0)
+    of_step = jnp.zeros(2 * STEPS, margin.dtype).at[step].add(counts.astype(margin.dtype)) / number
+    confidence = (np.arange(STEPS) + 0.5) * (LARGEST / STEPS)
+    mistaken = jax.nn.sigmoid(-jnp.asarray(SLOPES[:, None] * confidence, margin.dtype))
+    shares = jnp.asarray(SHARES[:, None, None], margin.dtype)
+    contradicts = jnp.clip(shares + (1 - 2 * shares) * mistaken, 1e-6, 1 - 1e-6)
+    explained = jnp.log1p(-contradicts) @ of_step[:STEPS] + jnp.log(contradicts) @ of_step[STEPS:]
+    worth = number * MOST_EXAMPLES / (number + MOST_EXAMPLES)
+    from_prior = -0.5 * ((np.log(SLOPES) - PRIOR_MEAN) / PRIOR_DEVIATION) ** 2
+    return worth * explained + jnp.asarray(from_prior, margin.dtype)
+
+
+def unit_of(margin: Float[Array, "examples"], counts: Bool[Array, "examples"]) -> Float[Array, ""]:
+    """The mean confidence, which is never zero."""
+    number = jnp.maximum(jnp.sum(counts), 1).astype(margin.dtype)
+    return jnp.maximum(jnp.sum(jnp.abs(margin), where=counts) / number, 1e-30)
+
+
+def posterior(density: Float[Array, "shares slopes"]) -> Float[Array, "shares"]:
+    """The probability of each share, whatever the slope, if all shares were as probable before."""
+    of_share = jax.nn.logsumexp(density, axis=1) + jnp.log(jnp.asarray(widths(), density.dtype))
+    return jax.nn.softmax(of_share)
+
+
+def widths() -> np.ndarray:
+    """How much of [0, 1] each of the shares stands for."""
+    return np.gradient(SHARES)
+
+
+def probability_wrong(
+    margin: Float[Array, "examples"],
+    counts: Bool[Array, "examples"],
+    share: Float[Array, "shares"],
+) -> Float[Array, "examples"]:
+    r"""The probability that each label is wrong, given how probable each share of wrong labels is.
+
+    For one share and slope, the log-odds are $\log \frac{r}{1 - r} - k m$ with the margin $m$ in units of the
+    mean confidence. This is the mean over shares and slopes.
+    """
+    slopes = jax.nn.softmax(log_density(margin, counts), axis=1)
+    together = (share[:, None] * slopes).astype(margin.dtype)
+    grid = np.linspace(-LARGEST, LARGEST, 4 * STEPS + 1)
+    with np.errstate(divide="ignore"):
+        prior_odds = np.log(SHARES / (1 - SHARES))
+    log_odds = jnp.asarray(prior_odds[:, None, None] - SLOPES[:, None] * grid, margin.dtype)
+    on_grid = jnp.einsum("rk,rkm->m", together, jax.nn.sigmoid(log_odds))
+    return jnp.interp(margin / unit_of(margin, counts), jnp.asarray(grid, margin.dtype), on_grid)
+
+
+def interval(
+    share: Float[Array, "shares"], level: float
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """The median, and where the shortest set of shares with this probability begins and ends."""
+    values = jnp.asarray(SHARES, share.dtype)
+    median = values[jnp.searchsorted(jnp.cumsum(share), 0.5)]
+    densest = jnp.argsort(-share / jnp.asarray(widths(), share.dtype))
+    before = jnp.cumsum(share[densest]) - share[densest]
+    inside = jnp.zeros(share.shape, bool).at[densest].set(before < level)
+    return median, jnp.min(values, initial=1.0, where=inside), jnp.max(values, initial=0.0, where=inside)
