@@ -32,16 +32,16 @@ def log_density(
     number = jnp.maximum(jnp.sum(counts), 1).astype(margin.dtype)
     size = jnp.abs(margin)
     steps = jnp.floor(size / unit_of(margin, counts) * (STEPS / LARGEST)).astype(jnp.int32)
-    step = jnp.minimum(steps, STEPS - 1) + STEPS * (margin < 0)
+    step = jnp.where(margin < 0, STEPS, 0) + jnp.minimum(steps, STEPS - 1)
     of_step = jnp.zeros(2 * STEPS, margin.dtype).at[step].add(counts.astype(margin.dtype)) / number
     confidence = (np.arange(STEPS) + 0.5) * (LARGEST / STEPS)
-    mistaken = jax.nn.sigmoid(-jnp.asarray(SLOPES[:, None] * confidence, margin.dtype))
+    mistaken = jax.nn.sigmoid(-jnp.asarray(SLOPES[:, None] * confidence, margin.dtype))[None]
     shares = jnp.asarray(SHARES[:, None, None], margin.dtype)
     contradicts = jnp.clip(shares + (1 - 2 * shares) * mistaken, 1e-6, 1 - 1e-6)
     explained = jnp.log1p(-contradicts) @ of_step[:STEPS] + jnp.log(contradicts) @ of_step[STEPS:]
     worth = number * MOST_EXAMPLES / (number + MOST_EXAMPLES)
     from_prior = -0.5 * ((np.log(SLOPES) - PRIOR_MEAN) / PRIOR_DEVIATION) ** 2
-    return worth * explained + jnp.asarray(from_prior, margin.dtype)
+    return worth * explained + jnp.asarray(from_prior[None], margin.dtype)
 
 
 def unit_of(margin: Float[Array, "examples"], counts: Bool[Array, "examples"]) -> Float[Array, ""]:

@@ -191,11 +191,12 @@ def _lacking(predictions: Int[Array, "n"], labels: Int[Array, "n"]) -> Float[Arr
     given, predicted = jnp.sort(jnp.where(known, labels, -1)), jnp.sort(predictions)
 
     def count(of):
-        return jnp.searchsorted(of, labels, side="right") - jnp.searchsorted(of, labels, side="left")
+        found = jnp.searchsorted(of, labels, side="right") - jnp.searchsorted(of, labels, side="left")
+        return found.astype(float)
 
-    of_own_class = jnp.maximum(count(given), 1)
+    of_own_class = jnp.maximum(count(given), 1.0)
     # Each class counts once, whatever its number of labels.
-    once = known / of_own_class
+    once = jnp.where(known, 1 / of_own_class, 0.0)
     covered = jnp.minimum(count(predicted) / of_own_class, 1.0)
     return 1 - jnp.sum(once * covered) / jnp.maximum(jnp.sum(once), 1.0)
 

@@ -2,6 +2,11 @@
 
 import numpy as np
 from scipy.special import expit, softmax
+from scipy.stats import lognorm
+
+# The shares and slopes that are considered, from their description.
+SHARES = np.array([0.0, *expit(np.linspace(-6, 2.5, 60))])
+SLOPES = np.geomspace(0.1, 30, 24)
 
 
 class Dynamics:
@@ -11,7 +16,8 @@ class Dynamics:
         self.examples = examples
         self.latest, self.epoch = {}, set()
         self.history = {i: [] for i in range(examples)}
-        self.unpredicted = []
+        self.epochs = 0
+        self.share = np.zeros(61)
 
     def record(self, indices, logits, labels, where=None):
         written = {}
@@ -36,9 +42,10 @@ class Dynamics:
     def end_epoch(self, where=None):
         counted = [self.latest[i][0] for i in sorted(self.epoch) if where is None or where[i]]
         if counted:
-            share = np.mean(np.array(counted) < 0)
-            self.unpredicted.append(share)
-            weight = np.var(counted) ** 2 * share**4
+            self.epochs += 1
+            negative = np.mean(np.array(counted) < 0)
+            weight = np.var(counted) ** 2 * negative**4
+            self.share += (np.var(counted) * negative) ** 3 * posterior(counted).sum(axis=1)
             for i in self.epoch:
                 self.history[i].append((weight, *self.latest[i]))
         self.epoch = set()
@@ -64,20 +71,63 @@ class Dynamics:
                 lead -= weight
         return vote, lead / total
 
-    def early_disagreement(self):
-        return self.unpredicted[len(self.unpredicted) // 10]
+
+def middle(confidence):
+    """The middle of the step that a confidence falls into; there are 48 steps up to 4."""
+    return (np.minimum(np.floor(confidence * 12), 47) + 0.5) / 12
+
+
+def posterior(margins):
+    """The probability of each share and slope, `[61, 24]`, given these margins."""
+    margins = np.array(margins)
+    confidence = middle(np.abs(margins) / np.abs(margins).mean())
+    likelihood = np.zeros((len(SHARES), len(SLOPES)))
+    for i, share in enumerate(SHARES):
+        for j, slope in enumerate(SLOPES):
+            mistaken = expit(-slope * confidence)
+            contradicts = (1 - share) * mistaken + share * (1 - mistaken)
+            contradicts = np.clip(contradicts, 1e-6, 1 - 1e-6)
+            likelihood[i, j] = np.mean(np.log(np.where(margins < 0, contradicts, 1 - contradicts)))
+    worth = 1 / (1 / len(margins) + 1 / 150)
+    # The density of the logarithm of the slope: that of the slope, times the slope.
+    prior = lognorm.pdf(SLOPES, 0.5, scale=2.5) * SLOPES * np.gradient(SHARES)[:, None]
+    found = prior * np.exp(worth * (likelihood - likelihood.max()))
+    return found / found.sum()
+
+
+def probabilities(margins, share):
+    """The probability that each label is wrong, with each share as probable as given."""
+    joint = posterior(margins)
+    slopes = joint / joint.sum(axis=1, keepdims=True)
+    unit = np.abs(margins).mean()
+    with np.errstate(divide="ignore"):
+        odds = np.log(SHARES / (1 - SHARES))
+    return [
+        np.sum(share[:, None] * slopes * expit(odds[:, None] - SLOPES * np.clip(m / unit, -4, 4)))
+        for m in margins
+    ]
+
+
+def lacking(predictions, labels):
+    """How much of each class's number of labels the predictions lack, the mean over the classes."""
+    found = []
+    for number in np.unique(labels):
+        found.append(max(1 - np.sum(predictions == number) / np.sum(labels == number), 0))
+    return np.mean(found)
 
 
 def judge(replicas, labels):
-    """Probabilities, scores, suggestions and the early disagreement."""
+    """Probabilities, scores, suggestions, the shares, and whether the model has learnt."""
     examples = len(labels)
+    known = np.array([any(i in own.latest for own in replicas) for i in range(examples)])
     margin = np.mean([[own.mean_margin(i) for i in range(examples)] for own in replicas], axis=0)
-    disagreement = np.mean([own.early_disagreement() for own in replicas])
-    log_odds = -4.5 * margin / np.abs(margin).mean()
-    allowed = int(disagreement * examples)
-    if np.sum(log_odds > 0) > allowed:
-        falling = np.sort(log_odds)[::-1]
-        log_odds -= falling[0] if allowed == 0 else (falling[allowed - 1] + falling[allowed]) / 2
+    share = np.mean([own.share / own.share.sum() for own in replicas], axis=0)
+    lack = []
+    for own in replicas:
+        rows = sorted(own.latest)
+        lack.append(lacking(np.array([own.latest[i][1] for i in rows]), labels[rows]))
+    probability = np.zeros(examples)
+    probability[known] = probabilities(margin[known], share)
     suggested = []
     for i, label in enumerate(labels):
         leads = {}
@@ -87,4 +137,4 @@ def judge(replicas, labels):
                 leads[vote] = leads.get(vote, 0.0) + lead
         best = max(leads.values(), default=0.0)
         suggested.append(min((vote for vote, lead in leads.items() if lead == best), default=label))
-    return expit(log_odds), -margin, suggested, disagreement
+    return probability, -margin, suggested, share, np.mean(lack) < 0.2, known

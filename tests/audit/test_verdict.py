@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from noisy_optax import audit
-from noisy_optax.audit import _dynamics, _verdict
+from noisy_optax.audit import _share
 from tests.audit import reference
 from tests.audit.test_dynamics import LABELS, C, N, recorded
 
@@ -17,11 +17,12 @@ def stacked(replicas):
 
 
 def assert_same(verdict, expected):
-    probability, score, suggested, disagreement = expected
-    np.testing.assert_allclose(verdict.probability_wrong, probability, rtol=1e-3, atol=1e-5)
+    probability, score, suggested, share, learnt, known = expected
+    np.testing.assert_allclose(verdict.probability_wrong[known], probability[known], atol=3e-3)
     np.testing.assert_allclose(verdict.score, score, rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(verdict.suggested, suggested)
-    np.testing.assert_allclose(verdict.disagreement, disagreement, rtol=1e-6)
+    np.testing.assert_allclose(verdict.share, share, atol=1e-4)
+    assert verdict.learnt == learnt
 
 
 @pytest.mark.parametrize("epochs", [1, 4, 21])
@@ -45,8 +46,9 @@ def test_an_example_without_weight_is_judged_by_the_latest_record():
     begun = audit.record(audit.init(4), jnp.array([0, 2]), logits, jnp.array([0, 0]))
     verdict = audit.judge(begun, np.array([0, 1, 0, 2]))
     assert np.argmax(verdict.probability_wrong) == np.argmax(verdict.score) == 2
-    # Those that were never recorded are between the others.
-    np.testing.assert_allclose(verdict.probability_wrong[jnp.array([1, 3])], 0.5)
+    # Those that were never recorded are as probably wrong as labels are on average.
+    mean = np.sum(np.asarray(verdict.share) * _share.SHARES)
+    np.testing.assert_allclose(verdict.probability_wrong[jnp.array([1, 3])], mean, rtol=1e-4)
     np.testing.assert_array_equal(verdict.suggested, [0, 1, 1, 2])
     # Each label is predicted from the start: no epoch has a weight.
     ended = audit.end_epoch(audit.record(audit.init(4), jnp.arange(4), 3 * jnp.eye(4), jnp.arange(4)))
@@ -56,44 +58,101 @@ def test_an_example_without_weight_is_judged_by_the_latest_record():
     np.testing.assert_array_equal(verdict.suggested, np.arange(4))
 
 
-def test_the_early_disagreement_is_that_after_a_tenth_of_the_epochs():
-    shares = jnp.linspace(1, 0, _dynamics.EARLY_EPOCHS)
-    for epochs, early in ((1, 0), (9, 0), (10, 1), (257, 25), (9999, 255)):
-        dynamics = audit.init(N)._replace(epochs=jnp.array(epochs, jnp.int32), unpredicted=shares)
-        assert audit.judge(dynamics, LABELS).disagreement == shares[early]
+def margins_of(examples, wrong, slope, seed=0, confident=1.0):
+    """Margins as the model behind the audit has them, with this share of wrong labels."""
+    rng = np.random.default_rng(seed)
+    confidence = np.clip(rng.exponential(size=examples), 0, 4) / 4 * confident
+    mistaken = rng.random(examples) < 1 / (1 + np.exp(slope * confidence / confidence.mean()))
+    contradicts = mistaken ^ (rng.random(examples) < wrong)
+    return np.where(contradicts, -confidence, confidence).astype(np.float32)
 
 
-def test_epochs_past_the_early_ones_are_not_written():
-    dynamics = audit.init(2)._replace(epochs=jnp.array(_dynamics.EARLY_EPOCHS, jnp.int32))
-    ended = audit.end_epoch(audit.record(dynamics, jnp.arange(2), jnp.eye(2), jnp.arange(2)))
-    assert ended.epochs == _dynamics.EARLY_EPOCHS + 1
-    np.testing.assert_array_equal(ended.unpredicted, 1)
+@pytest.mark.parametrize("wrong", [0.0, 0.06, 0.2, 0.4, 0.7])
+@pytest.mark.parametrize("confident", [1.0, 1e-3])
+def test_the_share_of_data_that_follow_the_model_is_found(wrong, confident):
+    margin = margins_of(5000, wrong, slope=3.0, confident=confident)
+    share = _share.posterior(_share.log_density(jnp.asarray(margin), jnp.ones(5000, bool)))
+    median, low, high = _share.interval(share, 0.95)
+    assert low <= wrong <= high
+    assert abs(median - wrong) < 0.05
+    assert high - low < 0.3
 
 
-def test_the_early_disagreement_bounds_the_share_and_keeps_the_order():
-    suspicions = jnp.linspace(-5.0, 4.6, 100)
-    bounded = _verdict.no_more_than(suspicions, jnp.array(0.105))
-    assert jnp.sum(bounded > 0) == 10
-    assert (jnp.diff(bounded) > 0).all()
-    np.testing.assert_array_equal(_verdict.no_more_than(suspicions, jnp.array(0.6)), suspicions)
-    np.testing.assert_array_equal(_verdict.no_more_than(suspicions, jnp.array(1.0)), suspicions)
-    assert not (_verdict.no_more_than(suspicions, jnp.array(0.0)) > 0).any()
+def test_no_number_of_examples_counts_for_more_than_150():
+    def explained(examples):
+        margin = jnp.asarray(np.tile(margins_of(50, 0.2, slope=3.0), examples // 50))
+        everything = jnp.ones(examples, bool)
+        return _share.log_density(margin, everything) - _share.log_density(margin, ~everything)
+
+    np.testing.assert_allclose(explained(150), 2 * explained(50), rtol=1e-4)
+    np.testing.assert_allclose(explained(300_000), 4 * explained(50), rtol=1e-3)
 
 
-def verdict_of(probability, disagreement=0.0):
-    p = jnp.asarray(probability, jnp.float32)
-    return audit.Verdict(p, p, jnp.zeros(p.shape, jnp.int32), jnp.array(disagreement))
+def test_examples_that_do_not_count_do_not_matter():
+    margin = jnp.asarray(margins_of(400, 0.2, slope=3.0))
+    counts = jnp.arange(400) < 300
+    spoilt = jnp.where(counts, margin, -0.5)
+    expected = _share.log_density(margin[:300], jnp.ones(300, bool))
+    np.testing.assert_allclose(_share.log_density(spoilt, counts), expected, rtol=1e-5, atol=1e-4)
 
 
-def test_the_rate_and_its_error_by_hand():
-    found = audit.noise_rate(verdict_of([0.0, 0.2, 0.9, 1.0]))
-    error = np.sqrt(0.25 / 4 + ((0.2 + 0.1) / 4 / 2) ** 2)
-    np.testing.assert_allclose(
-        found, [0.5, error, 0.5 - 1.96 * error, 0.5 + 1.96 * error], rtol=1e-6, atol=1e-7
-    )
-    assert audit.noise_rate(verdict_of(np.zeros(9))) == (0, 0, 0, 0)
-    assert audit.noise_rate(verdict_of([0.0, 0.2, 0.3], 0.9)).high == np.float32(0.9)
-    assert audit.noise_rate(verdict_of([1.0, 0.7, 0.8])).high == 1
+def test_the_interval_is_the_shortest_and_reaches_zero():
+    share = np.exp(-_share.SHARES / 0.02) * _share.widths()
+    median, low, high = _share.interval(jnp.asarray(share / share.sum()), 0.95)
+    assert low == 0
+    # The shares that are considered are so far apart.
+    step = 0.16
+    np.testing.assert_allclose([median, high], [0.02 * np.log(2), 0.02 * np.log(20)], rtol=step)
+    normal = np.exp(-(((_share.SHARES - 0.3) / 0.05) ** 2) / 2) * _share.widths()
+    found = _share.interval(jnp.asarray(normal / normal.sum()), 0.95)
+    np.testing.assert_allclose(found, [0.3, 0.3 - 0.098, 0.3 + 0.098], rtol=step)
+
+
+def test_probabilities_sum_to_the_share():
+    margin = jnp.asarray(margins_of(5000, 0.3, slope=3.0))
+    counts = jnp.ones(5000, bool)
+    share = _share.posterior(_share.log_density(margin, counts))
+    p = _share.probability_wrong(margin, counts, share)
+    np.testing.assert_allclose(jnp.mean(p), np.sum(np.asarray(share) * _share.SHARES), atol=0.02)
+    assert jnp.all(jnp.diff(p[jnp.argsort(margin)]) <= 1e-6)
+
+
+def predicted(predictions, labels):
+    """Dynamics of an epoch in which these classes were predicted."""
+    logits = 3 * np.eye(max(*predictions, *labels) + 1, dtype=np.float32)[predictions]
+    rows = np.arange(len(labels))
+    return audit.end_epoch(audit.record(audit.init(len(labels)), rows, logits, np.asarray(labels)))
+
+
+@pytest.mark.parametrize(
+    ("predictions", "learnt"),
+    [
+        ([0] * 8 + [1] * 2, True),
+        ([0] * 10, False),
+        # Which examples are predicted so does not matter, only how many.
+        ([1] * 2 + [0] * 8, True),
+        ([0] * 9 + [1], False),
+        ([1] * 10, False),
+    ],
+)
+def test_a_model_has_learnt_if_it_predicts_each_class_as_often_as_the_labels_have_it(predictions, learnt):
+    labels = np.array([0] * 8 + [1] * 2)
+    assert audit.judge(predicted(predictions, labels), labels).learnt == learnt
+
+
+def test_examples_that_were_never_recorded_say_nothing_about_learning():
+    labels = np.arange(12) % 3
+    logits = 3 * np.eye(3, dtype=np.float32)[labels[:6]]
+    begun = audit.end_epoch(audit.record(audit.init(12), np.arange(6), logits, labels[:6]))
+    assert audit.judge(begun, labels).learnt
+    assert not audit.judge(audit.init(12), labels).learnt
+
+
+def test_the_rate_is_that_of_the_shares():
+    p = jnp.zeros(3)
+    share = jnp.zeros(61).at[30].set(1.0)
+    found = audit.noise_rate(audit.Verdict(p, p, jnp.zeros(3, jnp.int32), share, jnp.array(True)))
+    np.testing.assert_allclose(found, _share.SHARES[30], rtol=1e-6)
 
 
 def test_what_is_misshapen_is_told():

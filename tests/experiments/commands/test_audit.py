@@ -56,6 +56,10 @@ def test_every_example_is_in_the_list_once_and_wrong_labels_are_at_its_head(run_
     )
     rate = found["estimated_noise_rate"]
     assert rate["low"] <= 0.1 <= rate["high"]
+    judged = [row["judged_wrong"] for row in rows]
+    assert judged == ["true" if p > 0.5 else "false" for p in wrong]
+    assert f"{judged.count('true')} of 60 labels are judged wrong; {rate['low']:.1%} to" in said
+    assert found["judged_wrong"] == judged.count("true")
     with np.load(run_dir / "audit.npz") as arrays:
         assert {name: (arrays[name].shape, arrays[name].dtype) for name in arrays.files} == {
             "given_labels": ((60,), np.int32),
@@ -82,8 +86,38 @@ def test_held_out_examples_are_measured_after_the_epoch(tmp_path, tiny_npz, tiny
     )
     np.testing.assert_array_equal(dynamics.vote[0, 48:], p[0].argmax(axis=-1))
     history, _ = contents.read_history(tmp_path / "run" / "metrics.jsonl")
-    np.testing.assert_allclose(1 - dynamics.unpredicted[0, 0], history[0]["train_accuracy"][0], rtol=1e-6)
+    predicted = np.mean(dynamics.latest_margin[0, :48] > 0)
+    np.testing.assert_allclose(predicted, history[0]["train_accuracy"][0], rtol=1e-6)
     assert dynamics.epochs == 1
+
+
+def test_a_model_that_has_not_learnt_is_said_first_and_estimates_nothing(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    images = (255 * rng.random((60, 4))).astype(np.float32)
+    np.savez(tmp_path / "big.npz", train_images=images, train_labels=np.arange(60) % 3)
+    flags = ["--dataset", f"npz:{tmp_path / 'big.npz'}", *FLAGS, "--epochs", "3", "--learning-rate", "1"]
+    assert main(["train", *flags, "--run-dir", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert main(["audit", str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("the model has not learnt this task: it hardly ever predicts")
+    assert "the share of wrong labels is not estimated" in said
+    assert "%" not in said
+    found = json.loads((tmp_path / "run" / "audit.json").read_text())
+    assert (found["learnt"], found["estimated_noise_rate"]) == (False, None)
+    assert main(["report", str(tmp_path / "run")]) == 0
+    assert "has not learnt this task" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_short_run_and_a_wide_interval_are_said():
+    rate = {"rate": 0.2, "low": 0.0, "high": 0.4}
+    first, wide, short = audit.in_words(rate, 3, 1000, 4)
+    assert (
+        first == "3 of 1,000 labels are judged wrong; 0.0% to 40.0% of all labels are wrong (95 % interval)"
+    )
+    assert "cannot tell labels that are wrong from examples that are hard" in wide
+    assert "recorded 4 epochs" in short
+    assert len(audit.in_words(rate | {"low": 0.2}, 3, 1000, 10)) == 1
 
 
 def test_a_folder_of_a_fold_is_audited_in_its_own_order(run_dir, tiny_arrays):

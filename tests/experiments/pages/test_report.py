@@ -136,7 +136,7 @@ def make_run(folder, npz, *, finished=True, method="cross_entropy", class_names=
 def audited(tmp_path_factory, tiny_npz):
     folder = make_run(tmp_path_factory.mktemp("report") / "run", tiny_npz)
     (folder / "labels.csv").write_text(LABELS)
-    estimate = {"rate": 0.112, "standard_error": 0.01, "low": 0.092, "high": 0.132}
+    estimate = {"rate": 0.112, "low": 0.092, "high": 0.132}
     (folder / "audit.json").write_text(json.dumps({"estimated_noise_rate": estimate}))
     assert main(["report", str(folder), "--examples", "2"]) == 0
     return folder
@@ -171,8 +171,8 @@ def test_suspicious_images_are_those_of_the_audit(page, tiny_arrays):
     shown = [np.asarray(image_of(own["src"])) for own in page.all("img")]
     np.testing.assert_array_equal(np.stack(shown), tiny_arrays["train_images"][[3, 7]][..., 0])
     # The third is not asked for; of the three, the true labels tell that the second is right.
-    assert "estimated 11.2 % of the labels are wrong (9.2 to 13.2 %)" in page.text
-    assert "2 of 3 labels are more probably wrong than right; these are the 2 most suspicious" in page.text
+    assert "9.2 to 13.2 % of the labels are wrong (95 % interval)" in page.text
+    assert "2 of 3 labels are judged wrong; these are the 2 most suspicious" in page.text
     assert "Against the true labels, 1 of them is wrong." in page.text
     assert f"{NASTY} → zero no. 3 · 98.7 % a <b>.png ✓ wrong, is zero" in page.text
     assert f"{NASTY} → two no. 7 · 60.0 % b&c.png ✗ label is right" in page.text

@@ -61,7 +61,7 @@ def whole(tmp_path_factory, tiny_npz, tiny_arrays):
         patch.chdir(root)
         assert __main__.main([*ON_DATA, "run"]) == 0
     (root / "run" / "labels.csv").write_text(SUSPECTS)
-    estimate = {"rate": 0.1, "standard_error": 0.01, "low": 0.08, "high": 0.12}
+    estimate = {"rate": 0.1, "low": 0.08, "high": 0.12}
     (root / "run" / "audit.json").write_text(json.dumps({"estimated_noise_rate": estimate}))
     return root
 
