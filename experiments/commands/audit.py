@@ -128,13 +128,13 @@ def in_words(rate: dict[str, float] | None, judged_wrong: int, examples: int, ep
     """What the audit found, in sentences for the terminal.
 
     >>> in_words({"rate": 0.15, "low": 0.127, "high": 0.183}, 279, 1797, 100)
-    ['279 of 1,797 labels are judged wrong; 12.7% to 18.3% of all labels are wrong (95 % interval)']
+    ['279 of 1,797 labels are judged wrong; 12.7% to 18.3% of all labels are wrong (95% interval)']
     """
     if rate is None:
         return ["the share of wrong labels is not estimated"]
     lines = [
         f"{judged_wrong:,} of {examples:,} labels are judged wrong; {rate['low']:.1%} to {rate['high']:.1%} "
-        f"of all labels are wrong (95 % interval)"
+        f"of all labels are wrong (95% interval)"
     ]
     if rate["high"] - rate["low"] > 0.3:
         lines.append(

@@ -9,7 +9,14 @@ import numpy as np
 
 from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import audit_benchmark, digits, first_figure, recipe_page, template
+from experiments.studies import (
+    audit_benchmark,
+    calibration_page,
+    digits,
+    first_figure,
+    recipe_page,
+    template,
+)
 from experiments.studies.bench import page as bench_page
 from experiments.studies.claims import report
 from experiments.studies.template import markdown
@@ -69,12 +76,14 @@ def write() -> list[Path]:
         report.RESULTS / "README.md": report.page,
         bench_page.RESULTS / "README.md": bench_page.page,
         recipe_page.PAGE: recipe_page.page,
+        calibration_page.PAGE: calibration_page.page,
     }
     pages = {path: _made(path, make) for path, make in makers.items()}
     for path, text in pages.items():
         run_folder.write_text(path, text)
     first_figure.draw(first_figure.read_curves(first_figure.CURVES), first_figure.PICTURE)
-    return [*pages, first_figure.PICTURE]
+    calibration_page.draw(calibration_page.PICTURE)
+    return [*pages, first_figure.PICTURE, calibration_page.PICTURE]
 
 
 def _made(path: Path, make: Callable[[], str]) -> str:

@@ -112,9 +112,7 @@ def test_a_model_that_has_not_learnt_is_said_first_and_estimates_nothing(tmp_pat
 def test_a_short_run_and_a_wide_interval_are_said():
     rate = {"rate": 0.2, "low": 0.0, "high": 0.4}
     first, wide, short = audit.in_words(rate, 3, 1000, 4)
-    assert (
-        first == "3 of 1,000 labels are judged wrong; 0.0% to 40.0% of all labels are wrong (95 % interval)"
-    )
+    assert first == "3 of 1,000 labels are judged wrong; 0.0% to 40.0% of all labels are wrong (95% interval)"
     assert "cannot tell labels that are wrong from examples that are hard" in wide
     assert "recorded 4 epochs" in short
     assert len(audit.in_words(rate | {"low": 0.2}, 3, 1000, 10)) == 1
