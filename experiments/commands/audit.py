@@ -91,9 +91,10 @@ def audit(
     }
     order = np.argsort(-verdict.score, kind="stable")
     write(run_dir, order, given, verdict, evidence.probabilities[chosen].mean(axis=0), dataset, result)
-    if not verdict.learnt:
+    if verdict.learnt:
+        console.print(table(order[:10], given, verdict, dataset))
+    else:
         progress.say(not_learnt(evidence, chosen, dataset))
-    console.print(table(order[:10], given, verdict, dataset))
     for line in in_words(rate, judged_wrong, len(given), int(evidence.dynamics.epochs.min())):
         progress.say(line)
     if result["auroc"] is not None:
@@ -119,22 +120,22 @@ def not_learnt(evidence: Evidence, chosen: list[int], dataset: Dataset) -> str:
     some = ", ".join(rare[:5]) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
     return (
         f"the model has not learnt this task: it hardly ever predicts {some or 'some of the classes'}, and "
-        f"what it has not learnt looks like wrong labels. The ranking below is of little use. Train longer, "
-        f"with another --learning-rate, or with --standardize"
+        "what it has not learnt looks like wrong labels. Train longer, with another --learning-rate, or with "
+        "--standardize"
     )
 
 
 def in_words(rate: dict[str, float] | None, judged_wrong: int, examples: int, epochs: int) -> list[str]:
     """What the audit found, in sentences for the terminal.
 
-    >>> in_words({"rate": 0.15, "low": 0.127, "high": 0.183}, 279, 1797, 100)
-    ['279 of 1,797 labels are judged wrong; 12.7% to 18.3% of all labels are wrong (95% interval)']
+    >>> in_words({"rate": 0.15, "low": 0.12, "high": 0.18}, 79, 500, 100)
+    ['79 of 500 labels are judged wrong; an estimated 12.0% to 18.0% of all labels are wrong (95% interval)']
     """
     if rate is None:
-        return ["the share of wrong labels is not estimated"]
+        return ["the share of wrong labels is not estimated, and no label is judged wrong"]
     lines = [
-        f"{judged_wrong:,} of {examples:,} labels are judged wrong; {rate['low']:.1%} to {rate['high']:.1%} "
-        f"of all labels are wrong (95% interval)"
+        f"{judged_wrong:,} of {examples:,} labels are judged wrong; an estimated {rate['low']:.1%} to "
+        f"{rate['high']:.1%} of all labels are wrong (95% interval)"
     ]
     if rate["high"] - rate["low"] > 0.3:
         lines.append(

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
@@ -24,8 +25,9 @@ class Verdict(NamedTuple):
         that have equal probabilities.
       suggested: int32 `[num_examples]`, the class that training predicted most often.
       share: floating `[61]`, how probable each share of wrong labels is; see `noise_rate`.
-      learnt: boolean scalar, whether the model predicts all classes that the labels have. If it does not, it
-        takes what it has not learnt for wrong labels, and nothing else in the verdict can be relied on.
+      learnt: boolean scalar, whether the model predicts all classes that the labels have. What it has not
+        learnt looks like wrong labels. If it is False, every probability is 1/2 and all shares are equally
+        probable.
     """
 
     probability_wrong: Float[Array, "examples"]
@@ -77,6 +79,9 @@ def judge(dynamics: Dynamics, labels: ArrayLike) -> Verdict:
     the latest margins stand for one epoch. An example that was never recorded counts for nothing. It is as
     probably wrong as the others are on average, and its own label is suggested.
 
+    The model has learnt if its latest predictions, whichever examples they are for, have each class at least
+    0.8 times as often as the labels, on average over the classes; more often counts as equally often.
+
     Its limits: an example whose right label is doubtful cannot be told from one whose label is wrong. Where
     many are doubtful, the interval of `noise_rate` is wide, and its lower end is 0.
 
@@ -97,15 +102,16 @@ def judge(dynamics: Dynamics, labels: ArrayLike) -> Verdict:
       logits. Margins of probabilities, the weights of epochs and the probabilities are our own.
 
     >>> import jax.numpy as jnp, noisy_optax as nox
-    >>> labels, dynamics = jnp.array([0, 0, 1, 0]), nox.audit.init(num_examples=4)
-    >>> logits = jnp.log(jnp.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]))
+    >>> labels, dynamics = jnp.array([0, 0, 1, 1, 0, 1]), nox.audit.init(num_examples=6)
+    >>> p = jnp.array([0.9, 0.8, 0.1, 0.2, 0.3, 0.4])
+    >>> logits = jnp.log(jnp.stack([p, 1 - p], axis=1))
     >>> for epoch in range(3):
-    ...   dynamics = nox.audit.end_epoch(nox.audit.record(dynamics, jnp.arange(4), logits, labels))
+    ...   dynamics = nox.audit.end_epoch(nox.audit.record(dynamics, jnp.arange(6), logits, labels))
     >>> verdict = nox.audit.judge(dynamics, labels)
     >>> verdict.probability_wrong.round(2)
-    Array([0.03, 0.05, 0.69, 0.17], dtype=float32)
+    Array([0.02, 0.03, 0.02, 0.03, 0.57, 0.12], dtype=float32)
     >>> verdict.suggested
-    Array([0, 0, 0, 0], dtype=int32)
+    Array([0, 0, 1, 1, 1, 1], dtype=int32)
     """
     labels = _check(dynamics, labels)
     replicas = _flat(dynamics)
@@ -113,13 +119,13 @@ def judge(dynamics: Dynamics, labels: ArrayLike) -> Verdict:
     margins, vote, lead = _means(replicas)
     margin = jnp.mean(margins, axis=0)
     share = jnp.mean(jax.vmap(_share_of, (0, None))(replicas, known), axis=0)
-    lacking = jnp.mean(jax.vmap(_lacking, (0, None))(replicas.latest_prediction, labels))
+    learnt = jnp.mean(jax.vmap(_lacking, (0, None))(replicas.latest_prediction, labels)) < MAY_LACK
     return Verdict(
-        _share.probability_wrong(margin, known, share),
+        jnp.where(learnt, _share.probability_wrong(margin, known, share), 0.5),
         -margin,
         _winner(vote, lead, labels),
-        share,
-        lacking < MAY_LACK,
+        jnp.where(learnt, share, jnp.asarray(_share.widths(), share.dtype) / np.sum(_share.widths())),
+        learnt,
     )
 
 
@@ -132,7 +138,7 @@ def noise_rate(verdict: Verdict) -> NoiseRate:
     documentation shows how that was measured.
 
     Args:
-      verdict: as `judge` returns it. If it is not `learnt`, the rate means nothing.
+      verdict: as `judge` returns it.
 
     Returns:
       A `NoiseRate`.

@@ -18,11 +18,15 @@ def stacked(replicas):
 
 def assert_same(verdict, expected):
     probability, score, suggested, share, learnt, known = expected
+    assert verdict.learnt == learnt
+    if not learnt:
+        np.testing.assert_array_equal(verdict.probability_wrong, 0.5)
+        np.testing.assert_allclose(verdict.share, _share.widths() / _share.widths().sum(), rtol=1e-6)
+        return
     np.testing.assert_allclose(verdict.probability_wrong[known], probability[known], atol=3e-3)
     np.testing.assert_allclose(verdict.score, score, rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(verdict.suggested, suggested)
     np.testing.assert_allclose(verdict.share, share, atol=1e-4)
-    assert verdict.learnt == learnt
 
 
 @pytest.mark.parametrize("epochs", [1, 4, 21])
@@ -42,14 +46,15 @@ def test_replicas_are_judged_together():
 
 
 def test_an_example_without_weight_is_judged_by_the_latest_record():
-    logits = jnp.array([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0]])
-    begun = audit.record(audit.init(4), jnp.array([0, 2]), logits, jnp.array([0, 0]))
-    verdict = audit.judge(begun, np.array([0, 1, 0, 2]))
-    assert np.argmax(verdict.probability_wrong) == np.argmax(verdict.score) == 2
+    logits = 5 * jnp.eye(3)[jnp.array([0, 0, 0, 0, 0, 1])]
+    labels = np.array([0, 0, 0, 0, 0, 0, 2, 1])
+    begun = audit.record(audit.init(8), jnp.arange(6), logits, labels[:6])
+    verdict = audit.judge(begun, labels)
+    assert np.argmax(verdict.probability_wrong) == np.argmax(verdict.score) == 5
     # Those that were never recorded are as probably wrong as labels are on average.
     mean = np.sum(np.asarray(verdict.share) * _share.SHARES)
-    np.testing.assert_allclose(verdict.probability_wrong[jnp.array([1, 3])], mean, rtol=1e-4)
-    np.testing.assert_array_equal(verdict.suggested, [0, 1, 1, 2])
+    np.testing.assert_allclose(verdict.probability_wrong[6:], mean, rtol=1e-4)
+    np.testing.assert_array_equal(verdict.suggested, [0, 0, 0, 0, 0, 1, 2, 1])
     # Each label is predicted from the start: no epoch has a weight.
     ended = audit.end_epoch(audit.record(audit.init(4), jnp.arange(4), 3 * jnp.eye(4), jnp.arange(4)))
     assert not np.any(ended.weight)

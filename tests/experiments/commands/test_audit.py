@@ -58,7 +58,7 @@ def test_every_example_is_in_the_list_once_and_wrong_labels_are_at_its_head(run_
     assert rate["low"] <= 0.1 <= rate["high"]
     judged = [row["judged_wrong"] for row in rows]
     assert judged == ["true" if p > 0.5 else "false" for p in wrong]
-    assert f"{judged.count('true')} of 60 labels are judged wrong; {rate['low']:.1%} to" in said
+    assert f"{judged.count('true')} of 60 labels are judged wrong; an estimated {rate['low']:.1%} to" in said
     assert found["judged_wrong"] == judged.count("true")
     with np.load(run_dir / "audit.npz") as arrays:
         assert {name: (arrays[name].shape, arrays[name].dtype) for name in arrays.files} == {
@@ -104,7 +104,8 @@ def test_a_model_that_has_not_learnt_is_said_first_and_estimates_nothing(tmp_pat
     assert "the share of wrong labels is not estimated" in said
     assert "%" not in said
     found = json.loads((tmp_path / "run" / "audit.json").read_text())
-    assert (found["learnt"], found["estimated_noise_rate"]) == (False, None)
+    assert (found["learnt"], found["estimated_noise_rate"], found["judged_wrong"]) == (False, None, 0)
+    assert {row["probability_wrong"] for row in lines(tmp_path / "run")} == {"0.500000"}
     assert main(["report", str(tmp_path / "run")]) == 0
     assert "has not learnt this task" in (tmp_path / "run" / "report.html").read_text()
 
@@ -112,7 +113,7 @@ def test_a_model_that_has_not_learnt_is_said_first_and_estimates_nothing(tmp_pat
 def test_a_short_run_and_a_wide_interval_are_said():
     rate = {"rate": 0.2, "low": 0.0, "high": 0.4}
     first, wide, short = audit.in_words(rate, 3, 1000, 4)
-    assert first == "3 of 1,000 labels are judged wrong; 0.0% to 40.0% of all labels are wrong (95% interval)"
+    assert first.startswith("3 of 1,000 labels are judged wrong; an estimated 0.0% to 40.0% of all labels")
     assert "cannot tell labels that are wrong from examples that are hard" in wide
     assert "recorded 4 epochs" in short
     assert len(audit.in_words(rate | {"low": 0.2}, 3, 1000, 10)) == 1
