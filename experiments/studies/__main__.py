@@ -118,6 +118,18 @@ class Calibration:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cleanlab:
+    """Compare an audit with cleanlab, a quarter of an hour; needs `pip install cleanlab`."""
+
+    features: Path
+    """npz with train_features and test_features, [N, D], of CIFAR-10."""
+    labels: Path
+    """npz with clean, test, cifar10n_worst and so on: label sets of CIFAR-10."""
+    text: Path
+    """Folder with yoruba_train_clean.tsv, yoruba_train_clean_noisy_labels.tsv and yoruba_test.tsv."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Pages:
     """Rewrite the tables in README.md and experiments/results from the results committed there."""
 
@@ -130,6 +142,7 @@ Study = (
     | Annotated[Results, subcommand("results")]
     | Annotated[Recipe, subcommand("recipe")]
     | Annotated[Calibration, subcommand("calibration")]
+    | Annotated[Cleanlab, subcommand("cleanlab")]
     | Annotated[Pages, subcommand("pages")]
 )
 
@@ -175,6 +188,8 @@ def run(study: Study, console: Console) -> None:
         case Calibration(halves, features, labels, text):
             for half in halves:
                 module("calibration").measure(half, Sources(features, None, labels, text), progress)
+        case Cleanlab(features, labels, text):
+            module("cleanlab_comparison").measure(Sources(features, None, labels, text), progress)
         case Pages():
             for path in module("results_pages").write():
                 progress.say(f"written {path}")

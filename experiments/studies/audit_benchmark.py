@@ -14,7 +14,7 @@ from experiments import config
 from experiments.commands import audit
 from experiments.data.dataset import Images, Stream
 from experiments.runs import run_folder
-from experiments.studies import template
+from experiments.studies import cleanlab_comparison, template
 from experiments.studies.template import markdown
 from experiments.terminal import Progress, UserError
 from experiments.training import metrics
@@ -159,6 +159,7 @@ def page() -> str:
     """The page beside the results: digits, and a part of CIFAR-10 with labels that people gave."""
     digits = run_folder.read_json(RESULTS / "digits.json")
     provenance = digits["provenance"]
+    beside = run_folder.read_lines(cleanlab_comparison.PATH)
     runs = {path.stem: run_folder.read_json(path) for path in sorted(RESULTS.glob("run-*.json"))}
     return template.render(
         "audit.md.jinja",
@@ -166,6 +167,7 @@ def page() -> str:
         provenance=provenance,
         areas=areas(digits),
         runs="".join(map(_of_run, runs.values())),
+        cleanlab=cleanlab_comparison.table(beside) if beside else "",
         shares=shares({**digits["cells"], **{name: run["cells"]["run"] for name, run in runs.items()}}),
     )
 

@@ -14,6 +14,7 @@ from experiments.studies import (
     calibration_page,
     digits,
     first_figure,
+    noticing_figure,
     recipe_page,
     template,
 )
@@ -83,7 +84,8 @@ def write() -> list[Path]:
         run_folder.write_text(path, text)
     first_figure.draw(first_figure.read_curves(first_figure.CURVES), first_figure.PICTURE)
     calibration_page.draw(calibration_page.PICTURE)
-    return [*pages, first_figure.PICTURE, calibration_page.PICTURE]
+    noticing_figure.draw(noticing_figure.PICTURE)
+    return [*pages, first_figure.PICTURE, calibration_page.PICTURE, noticing_figure.PICTURE]
 
 
 def _made(path: Path, make: Callable[[], str]) -> str:
