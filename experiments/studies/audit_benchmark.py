@@ -21,8 +21,7 @@ from experiments.training import metrics
 from experiments.training.loop import train
 
 # Noise and rate; only in some, and with some methods, are models trained for each fold, too.
-CELLS: dict[str, tuple[config.Noise, float | None]] = {
-    "none": ("none", None),
+CELLS: dict[str, tuple[config.Noise, float]] = {
     "symmetric 20 %": ("symmetric", 0.2),
     "symmetric 40 %": ("symmetric", 0.4),
     "symmetric 60 %": ("symmetric", 0.6),
@@ -39,7 +38,7 @@ REGULARIZATION = 0.1
 
 
 def measure(run_dir: Path | None, folds: int, work: Path, progress: Progress) -> dict[str, Any]:
-    """Areas under the ROC curve, and estimates of the noise rate, of the cells on digits or of one run."""
+    """Areas under the ROC curve, of the cells on digits or of one run."""
     if folds < 2:
         raise UserError(f"--folds must be at least 2, got {folds}")
     if run_dir is not None:
@@ -48,7 +47,7 @@ def measure(run_dir: Path | None, folds: int, work: Path, progress: Progress) ->
         return {"folds": folds, "cells": cells, "config": record, "provenance": run_folder.provenance()}
     cells = {}
     for cell, (noise, rate) in CELLS.items():
-        measured: dict[str, Any] = {"found": {}, "rates": {}}
+        measured: dict[str, Any] = {"found": {}}
         for method in METHODS:
             experiment = config.Experiment(
                 data=config.Data(noise=noise, noise_rate=rate),
@@ -59,9 +58,7 @@ def measure(run_dir: Path | None, folds: int, work: Path, progress: Progress) ->
             folder = work / f"{noise}-{rate}-{method}"
             train(method, experiment, folder, progress)
             with_folds = cell in CELLS_WITH_FOLDS and method in METHODS_WITH_FOLDS
-            own = of_run(folder, folds if with_folds else None, progress)
-            measured["found"] |= own["found"]
-            measured["rates"] |= own["rates"]
+            measured["found"] |= of_run(folder, folds if with_folds else None, progress)["found"]
         cells[cell] = measured
     return {
         "folds": folds,
@@ -77,11 +74,10 @@ def of_run(run_dir: Path, folds: int | None, progress: Progress) -> dict[str, An
     if evidence.clean is None:
         raise UserError(f"{run_dir}: the clean labels are not known; measure a run on data that has them")
     method = run_folder.read_config(run_dir)["method"]
-    found, rates = {}, {}
+    found = {}
     kinds = {"": evidence}
     if folds is not None:
         kinds[f", {folds} folds"] = audit.collect(run_dir, folds, progress)[1]
-    wrong = [np.mean(own != evidence.clean) for own in evidence.given]
     for suffix, own in kinds.items():
         for kind in get_args(audit.Method):
             verdicts = [audit.judge(own, [i], kind) for i in range(len(own.seeds))]
@@ -89,10 +85,6 @@ def of_run(run_dir: Path, folds: int | None, progress: Progress) -> dict[str, An
             found[name] = [
                 audit.auroc(v.score, g, own.clean) for v, g in zip(verdicts, own.given, strict=True)
             ]
-            rates[name] = {
-                "true": wrong,
-                "estimated": [audit.noise_rate(verdict) for verdict in verdicts],
-            }
     if folds is not None:
         out_of_sample = kinds[f", {folds} folds"].probabilities
         for name, score in SCORES.items():
@@ -107,7 +99,7 @@ def of_run(run_dir: Path, folds: int | None, progress: Progress) -> dict[str, An
                 for p, g in zip(linear, evidence.given, strict=True)
             ]
     known = {name: metrics.spread(np.asarray(own)) for name, own in found.items() if None not in own}
-    return {"found": known, "rates": rates}
+    return {"found": known}
 
 
 def logistic_regression(images: Images | Stream, given: NDArray, folds: int) -> NDArray:
@@ -168,7 +160,6 @@ def page() -> str:
         areas=areas(digits),
         runs="".join(map(_of_run, runs.values())),
         cleanlab=cleanlab_comparison.table(beside) if beside else "",
-        shares=shares({**digits["cells"], **{name: run["cells"]["run"] for name, run in runs.items()}}),
     )
 
 
@@ -196,27 +187,4 @@ def areas(measured: dict[str, Any]) -> str:
         [name, *(f"{own[name]['mean']:.3f}" if name in own else "" for own in cells.values())]
         for name in ranked
     ]
-    return markdown(rows)
-
-
-def shares(cells: dict[str, Any]) -> str:
-    """True and estimated shares of wrong labels."""
-    rows = [["labels", "method", "true", "estimated", "intervals that hold it"], ["---"] * 2 + ["---:"] * 3]
-    for cell, own in cells.items():
-        for name, rates in own["rates"].items():
-            method, _, kind = name.partition(": ")
-            if kind != "dynamics":
-                continue
-            estimates = rates["estimated"]
-            holds = [e["low"] <= true <= e["high"] for e, true in zip(estimates, rates["true"], strict=True)]
-            mean = np.mean([estimate["rate"] for estimate in estimates])
-            rows.append(
-                [
-                    cell,
-                    f"`{method}`",
-                    f"{100 * np.mean(rates['true']):.1f}",
-                    f"{100 * mean:.1f}",
-                    f"{sum(holds)} of {len(holds)}",
-                ]
-            )
     return markdown(rows)
