@@ -113,6 +113,14 @@ def test_the_interval_is_the_shortest_and_reaches_zero():
     np.testing.assert_allclose(found, [0.3, 0.3 - 0.098, 0.3 + 0.098], rtol=step)
 
 
+def test_the_interval_goes_by_density_although_the_shares_are_unevenly_spaced():
+    falling = (1 - 0.5 * _share.SHARES) * _share.widths()
+    _, low, high = _share.interval(jnp.asarray(falling / falling.sum()), 0.8)
+    assert low == 0
+    # The integral of the density from 0 to 0.68 is 0.8 of that to the largest share, 0.92.
+    np.testing.assert_allclose(high, 0.68, atol=0.03)
+
+
 def test_probabilities_sum_to_the_share():
     margin = jnp.asarray(margins_of(5000, 0.3, slope=3.0))
     counts = jnp.ones(5000, bool)

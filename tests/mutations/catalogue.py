@@ -26,6 +26,70 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    # audit
+    Mutation(
+        "margin_to_the_mean_of_the_others",
+        "audit/_dynamics.py",
+        "return own - jnp.max(jnp.where(is_label, zeros, p), axis=-1)",
+        "return own - (1 - own) / (p.shape[-1] - 1)",
+        "audit/test_dynamics.py",
+    ),
+    Mutation(
+        "audit_counts_held_out_examples",
+        "audit/_dynamics.py",
+        "counts = recorded if where is None else recorded & _label.example_mask(where, recorded.shape)",
+        "counts = recorded",
+        "audit/test_dynamics.py",
+    ),
+    Mutation(
+        "epochs_of_the_share_all_weigh_the_same",
+        "audit/_dynamics.py",
+        "share = weight_of_share * _share.posterior(",
+        "share = _share.posterior(",
+        "audit/test_dynamics.py",
+    ),
+    Mutation(
+        "recorded_is_never_reset",
+        "audit/_dynamics.py",
+        "recorded=jnp.zeros_like(recorded),",
+        "recorded=recorded,",
+        "audit/test_dynamics.py",
+    ),
+    Mutation(
+        "interval_grows_narrow_without_bound",
+        "audit/_share.py",
+        "worth = number * MOST_EXAMPLES / (number + MOST_EXAMPLES)",
+        "worth = number",
+        "audit/test_verdict.py",
+    ),
+    Mutation(
+        "shares_weigh_by_their_spacing_twice",
+        "audit/_share.py",
+        "densest = jnp.argsort(-share / jnp.asarray(widths(), share.dtype))",
+        "densest = jnp.argsort(-share)",
+        "audit/test_verdict.py",
+    ),
+    Mutation(
+        "probability_without_the_share",
+        "audit/_share.py",
+        "prior_odds[:, None, None] - SLOPES[:, None] * grid",
+        "0 * prior_odds[1:2, None, None] - SLOPES[:, None] * grid",
+        "audit/test_verdict.py",
+    ),
+    Mutation(
+        "learnt_by_examples_instead_of_classes",
+        "audit/_verdict.py",
+        "once = jnp.where(known, 1 / of_own_class, 0.0)",
+        "once = jnp.where(known, 1.0, 0.0)",
+        "audit/test_verdict.py",
+    ),
+    Mutation(
+        "verdict_of_the_first_replica",
+        "audit/_verdict.py",
+        "margin = jnp.mean(margins, axis=0)",
+        "margin = margins[0]",
+        "audit/test_verdict.py",
+    ),
     # losses
     Mutation(
         "label_chosen_along_wrong_axis",
