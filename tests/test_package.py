@@ -28,6 +28,8 @@ def test_it_asks_for_what_it_imports_and_nothing_else():
     imported = {
         name.split(".")[0]
         for file in (ROOT / "noisy_optax").rglob("*.py")
+        # It has an extra of its own, and nothing imports it.
+        if file != ROOT / "noisy_optax" / "sklearn.py"
         for node in ast.walk(ast.parse(file.read_text()))
         for name in (
             [alias.name for alias in node.names]
