@@ -93,7 +93,7 @@ def recommended(num_examples: int, num_classes: int, *, dtype: DTypeLike = jnp.f
     memory = early_learning_regularization(num_examples, num_classes, weight=0.0, decay=DECAY, dtype=dtype)
 
     def init_fn():
-        return RecommendedState(memory.init(), _watching.nothing_watched(), jnp.full([], jnp.inf))
+        return RecommendedState(memory.init(), _watching.nothing_watched(), jnp.full([], jnp.inf, float))
 
     def update_fn(state, logits, labels, *, where=None, indices=None):
         early_learning = memory.update(state.early_learning, logits, labels, where=where, indices=indices)

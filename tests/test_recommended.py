@@ -180,3 +180,13 @@ def test_wrong_arguments_are_named():
         loss.value(loss.init(), jnp.zeros((4, 3)), jnp.zeros(4, jnp.int32), indices=jnp.arange(4))
     with pytest.raises(ValueError, match="expected indices"):
         loss.update(loss.init(), jnp.zeros((4, 10)), jnp.zeros(4, jnp.int32))
+
+
+def test_a_step_is_compiled_once():
+    # A state whose types the first step changes makes every loop compile twice.
+    loss = nox.recommended(20, 3)
+    update = jax.jit(loss.update)
+    state = loss.init()
+    for _ in range(2):
+        state = update(state, jnp.zeros((4, 3)), jnp.arange(4) % 3, indices=jnp.arange(4))
+    assert update._cache_size() == 1
