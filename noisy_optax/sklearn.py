@@ -201,13 +201,17 @@ def fit_scaling(X: NDArray[np.float64]) -> Scaling:
     >>> fit_scaling(X * np.array([1, 1000])).scale.astype(int)
     array([   1, 4242])
     """
-    shift, deviations = X.mean(axis=0), X.std(axis=0)
+    return Scaling(X.mean(axis=0), scales(X.std(axis=0)))
+
+
+def scales(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What columns of these standard deviations are divided by, as `fit_scaling` describes."""
     some = deviations[deviations > 0]
     if len(some) == 0:
-        return Scaling(shift, np.ones(X.shape[1]))
+        return np.ones_like(deviations)
     if some.max() > ONE_SCALE_UP_TO * some.min():
-        return Scaling(shift, np.where(deviations > 0, deviations, 1.0) * np.sqrt(len(some)))
-    return Scaling(shift, np.full(X.shape[1], np.sqrt(np.sum(some**2))))
+        return np.where(deviations > 0, deviations, 1.0) * np.sqrt(len(some))
+    return np.full_like(deviations, np.sqrt(np.sum(some**2)))
 
 
 def scaled(scaling: Scaling, X: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -121,7 +121,7 @@ def not_learnt(evidence: Evidence, chosen: list[int], dataset: Dataset) -> str:
     return (
         f"the model has not learnt this task: it hardly ever predicts {some or 'some of the classes'}, and "
         "what it has not learnt looks like wrong labels. Train longer, with another --learning-rate, or with "
-        "--standardize"
+        "--scaling standardize"
     )
 
 

@@ -10,7 +10,7 @@ from experiments.config import Experiment, Placement
 from experiments.training.devices import FigureFormat
 
 # The order in which `--help` shows them: what is set first comes first.
-_DATA = ("dataset", "data_dir", "image_size", "stream", "standardize", "validation_fraction")
+_DATA = ("dataset", "data_dir", "image_size", "stream", "scaling", "validation_fraction")
 _LABELS = ("noise", "noise_rate", "labels_file")
 _OPTIMIZATION = (
     *("epochs", "batch_size", "optimizer", "learning_rate", "learning_rate_schedule", "learning_rate_steps"),

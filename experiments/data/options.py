@@ -41,8 +41,8 @@ class Data:
     copied to ~/.cache/noisy_optax once."""
     validation_fraction: float = 0.0
     """Fraction of the training examples to hold out, with labels as given."""
-    standardize: bool = False
-    """Bring each channel or feature to mean 0 and standard deviation 1."""
+    scaling: Literal["auto", "none", "standardize"] = "auto"
+    """`auto`: bytes to 0..1, vectors to mean 0, norm 1; `standardize`: mean 0, deviation 1; `none`: bytes."""
 
 
 def check(data: Data) -> None:

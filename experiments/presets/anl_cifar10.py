@@ -30,7 +30,7 @@ def preset(short: str, noise: Noise, rate: float) -> Preset:
         train=Train(
             method="nce_nnce:alpha=5.0,beta=5.0,min_probability=1e-7",
             experiment=Experiment(
-                data=Data("cifar10", noise=noise, noise_rate=rate, standardize=True),
+                data=Data("cifar10", noise=noise, noise_rate=rate, scaling="standardize"),
                 model=Model("cnn8"),
                 augmentation=Augmentation(("crop", "flip"), crop_padding=4),
                 optimization=Optimization(

@@ -31,7 +31,7 @@ def preset(short: str, noise: Noise, rate: float) -> Preset:
         train=Train(
             method="nce_nnce:alpha=10.0,beta=1.0,min_probability=1e-7",
             experiment=Experiment(
-                data=Data("cifar100", noise=noise, noise_rate=rate, standardize=True),
+                data=Data("cifar100", noise=noise, noise_rate=rate, scaling="standardize"),
                 model=Model("resnet34"),
                 augmentation=Augmentation(("crop", "flip", "rotate"), crop_padding=4, rotation_degrees=20),
                 optimization=Optimization(

@@ -31,7 +31,7 @@ def preset(dataset: str, short: str, noise: Noise, rate: float) -> Preset:
         train=Train(
             method="dal:q_start=0.6,q_end=1.5,curve=linear",
             experiment=Experiment(
-                data=Data(dataset, noise=noise, noise_rate=rate, standardize=True),
+                data=Data(dataset, noise=noise, noise_rate=rate, scaling="standardize"),
                 model=Model("resnet18"),
                 augmentation=Augmentation(("crop", "flip"), crop_padding=4),
                 optimization=Optimization(

@@ -39,7 +39,7 @@ def preset(dataset: str, model: Network, read: str, short: str, noise: Noise, ra
         train=Train(
             method="ogc:epsilon=20.0,update_every=32,queue_size=4096,mode=published",
             experiment=Experiment(
-                data=Data(dataset, noise=noise, noise_rate=rate, standardize=True),
+                data=Data(dataset, noise=noise, noise_rate=rate, scaling="standardize"),
                 model=Model(model),
                 augmentation=Augmentation(("crop", "flip", "rotate"), crop_padding=4, rotation_degrees=15),
                 optimization=Optimization(

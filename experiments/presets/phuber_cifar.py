@@ -46,7 +46,7 @@ def preset(setting: Setting, short: str, method: str, rate: float, accuracy: str
                     dataset,
                     noise="symmetric" if rate else "none",
                     noise_rate=rate or None,
-                    standardize=True,
+                    scaling="standardize",
                 ),
                 model=Model("resnet50"),
                 augmentation=Augmentation(("crop", "flip"), crop_padding=4),

@@ -27,7 +27,7 @@ def preset(dataset: str, rate: float) -> Preset:
         train=Train(
             method="cross_entropy+saner:rho=0.1,group_b_scale=0.5,scale_epochs=50",
             experiment=Experiment(
-                data=Data(dataset, noise="symmetric", noise_rate=rate, standardize=True),
+                data=Data(dataset, noise="symmetric", noise_rate=rate, scaling="standardize"),
                 model=Model("resnet18"),
                 augmentation=Augmentation(("flip", "crop"), crop_padding=4),
                 optimization=Optimization(

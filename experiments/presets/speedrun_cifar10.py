@@ -25,7 +25,7 @@ PRESETS = [
         train=Train(
             method="cross_entropy",
             experiment=Experiment(
-                data=Data("cifar10", standardize=True),
+                data=Data("cifar10", scaling="standardize"),
                 model=Model("speedrun", precision="bfloat16"),
                 augmentation=Augmentation(("crop", "flip"), crop_padding=2, evaluate_flipped=True),
                 optimization=Optimization(

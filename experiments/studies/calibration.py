@@ -146,10 +146,11 @@ def bins(probability: NDArray[np.floating], wrong: NDArray[np.bool_]) -> list[li
 def experiment_of(run: Run, sources: Sources, work: Path) -> Experiment:
     """The configuration of a run, its data written into `work`."""
     examples, label_sets = examples_of(run, sources)
-    data = Data(dataset=data_sets.write(work, "data", examples))
+    given = None
     if run.noise in label_sets:
-        np.save(work / "given.npy", label_sets[run.noise])
-        data = Data(dataset=data.dataset, labels_file=str(work / "given.npy"))
+        given = str(work / "given.npy")
+        np.save(given, label_sets[run.noise])
+    data = Data(dataset=data_sets.write(work, "data", examples), labels_file=given, scaling="none")
     optimization = Optimization(epochs=run.epochs)
     model = Model()
     if run.data.startswith("features"):

@@ -174,7 +174,7 @@ def features_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     optimization = Optimization(epochs=40, batch_size=128, learning_rate=0.05)
     for name in LABEL_SETS:
         experiment = Experiment(
-            data=Data(dataset=written, labels_file=_labels(work, name, label_sets[name])),
+            data=Data(dataset=written, labels_file=_labels(work, name, label_sets[name]), scaling="none"),
             model=Model(width=512),
             optimization=optimization,
         )
@@ -189,7 +189,7 @@ def pictures_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     given = _labels(work, "cifar10n_worst", label_sets["cifar10n_worst"])
     for name, epochs, seeds in (("short", 15, ((1, 1), (2, 1), (3, 1))), ("long", 60, ((1, 1),))):
         experiment = Experiment(
-            data=Data(dataset=written, labels_file=given, standardize=True),
+            data=Data(dataset=written, labels_file=given, scaling="standardize"),
             model=Model(model="cnn", width=128),
             augmentation=Augmentation(augment=("crop", "flip")),
             optimization=Optimization(epochs=epochs, batch_size=128, learning_rate=0.05),
@@ -203,7 +203,8 @@ def text_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     written = data_sets.write(work, "text", examples)
     given = _labels(work, "rules", by_rules)
     for name, file in (("clean", None), ("rules", given)):
-        yield Cell(name, Experiment(data=Data(dataset=written, labels_file=file)), METHODS, ((0, 5),))
+        experiment = Experiment(data=Data(dataset=written, labels_file=file, scaling="none"))
+        yield Cell(name, experiment, METHODS, ((0, 5),))
 
 
 def tables_cells(sources: Sources, work: Path) -> Iterator[Cell]:
@@ -211,7 +212,7 @@ def tables_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     for classes in TABLE_CLASSES:
         written = data_sets.write(work, f"table-{classes}", data_sets.table(2000, classes, seed=0))
         for noise in TABLE_NOISES:
-            experiment = under_noise(Experiment(data=Data(dataset=written)), noise)
+            experiment = under_noise(Experiment(data=Data(dataset=written, scaling="none")), noise)
             yield Cell(f"{classes} classes, {noise}", experiment, METHODS, ((0, 3),))
 
 
@@ -226,7 +227,8 @@ def hundred_cells(sources: Sources, work: Path) -> Iterator[Cell]:
 
     written = data_sets.write(work, "hundred", Examples(*drawn(20), *drawn(10)))
     for noise in ("none", "symmetric-0.2", "symmetric-0.4"):
-        yield Cell(noise, under_noise(Experiment(data=Data(dataset=written)), noise), METHODS, ((0, 3),))
+        experiment = under_noise(Experiment(data=Data(dataset=written, scaling="none")), noise)
+        yield Cell(noise, experiment, METHODS, ((0, 3),))
 
 
 def _labels(work: Path, name: str, labels: NDArray) -> str:

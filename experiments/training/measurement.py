@@ -119,7 +119,7 @@ def warn_if_diverged(method: str, measured: dict[str, Any], seeds: range) -> boo
     if lost:
         warnings.warn(
             f"{method}: training loss of seed {lost[0]} is not finite in epoch {measured['epoch']}; "
-            f"try a smaller --learning-rate, or --standardize if the features are large",
+            f"try a smaller --learning-rate, or --scaling standardize if the features are large",
             stacklevel=2,
         )
     return bool(lost)

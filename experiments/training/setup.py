@@ -18,7 +18,15 @@ from experiments.models.build import build
 from experiments.terminal import Progress, UserError
 from experiments.training import devices, optimizers, steps
 from experiments.training.steps import Inputs, StepParts, TrainState
-from experiments.training.training_data import Fold, Split, load, measure_inputs, resolved, seed_keys
+from experiments.training.training_data import (
+    Fold,
+    Split,
+    load,
+    measure_inputs,
+    resolved,
+    scaling_in_words,
+    seed_keys,
+)
 
 
 class Selected(NamedTuple):
@@ -69,7 +77,10 @@ def set_up(
     parts = assemble(method, experiment, input_shape, dataset.num_classes, examples)
     parts = parts._replace(mesh=mesh, audited=len(dataset.train_images))
     record = config.as_record(method, experiment) | {"resolved": resolved(dataset, examples, fold)}
-    inputs = devices.everywhere(mesh, measure_inputs(split.train_images, experiment.data.standardize))
+    inputs = measure_inputs(split.train_images, experiment.data.scaling)
+    if experiment.data.scaling == "auto" and len(input_shape) == 1:
+        progress.say(scaling_in_words(inputs))
+    inputs = devices.everywhere(mesh, inputs)
     keys = devices.everywhere(mesh, keys)
     return Setup(method, experiment, placement, record, dataset, given, split, inputs, keys, parts)
 

@@ -1,7 +1,7 @@
 """Which examples a run trains on, which it holds out, and the keys of all that is drawn."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -105,23 +105,46 @@ def hold_out(
     )
 
 
-def measure_inputs(images: Images | Stream, standardize: bool) -> Inputs:
-    """Byte pixels are brought to [0, 1]; `standardize` centres and scales each channel or feature."""
+def measure_inputs(images: Images | Stream, scaling: Literal["auto", "none", "standardize"]) -> Inputs:
+    """How the training images are scaled; `Data.scaling` says what the choices mean."""
     unit = 1 / 255 if images.dtype == np.uint8 else 1.0
-    channels = images.shape[-1:]
-    if not standardize:
+    channels, is_vector = images.shape[-1:], len(images.shape) == 2
+    if scaling == "none" or (scaling == "auto" and not is_vector):
         return Inputs(jnp.zeros(channels, jnp.float32), jnp.full(channels, unit, jnp.float32))
+    # Imported here, since it takes a second and pictures do not need it.
+    from noisy_optax.sklearn import scales
+
+    mean, deviations = _moments(images)
+    # A feature that never varies carries nothing: centred, it is 0 whatever its scale.
+    scale = scales(deviations) if scaling == "auto" else np.where(deviations > 0, deviations, 1)
+    return Inputs(jnp.asarray(mean, jnp.float32), jnp.asarray(1 / scale, jnp.float32))
+
+
+def scaling_in_words(inputs: Inputs) -> str:
+    """How vectors are scaled, for the terminal.
+
+    >>> scaling_in_words(Inputs(jnp.zeros(2), jnp.full(2, 0.25)))
+    'inputs are centred and divided by 4, one scale for all 2 columns; see --scaling'
+    """
+    if inputs.scale.max() == inputs.scale.min():
+        return (
+            f"inputs are centred and divided by {1 / float(inputs.scale[0]):.3g}, one scale for all "
+            f"{len(inputs.scale)} columns; see --scaling"
+        )
+    return f"inputs are centred, each of the {len(inputs.scale)} columns has its own scale; see --scaling"
+
+
+def _moments(images: Images | Stream) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel or column, in float64."""
     # In chunks, so that a stream gives the same to the last bit.
-    count = math.prod(images.shape[:-1])
+    channels, count = images.shape[-1:], math.prod(images.shape[:-1])
 
     def mean_of(function):
         sums = [function(chunk).reshape(-1, *channels).sum(axis=0) for chunk in stream.chunks(images)]
         return sum(sums) / count
 
     mean = mean_of(lambda chunk: chunk.astype(np.float64))
-    sd = np.sqrt(mean_of(lambda chunk: np.square(chunk - mean)))
-    # A feature that never varies carries nothing: centred, it is 0 whatever its scale.
-    return Inputs(jnp.asarray(mean, jnp.float32), jnp.asarray(1 / np.where(sd > 0, sd, 1), jnp.float32))
+    return mean, np.sqrt(mean_of(lambda chunk: np.square(chunk - mean)))
 
 
 def seeds_of(experiment: Experiment) -> range:

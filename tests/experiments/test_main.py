@@ -71,7 +71,15 @@ def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
     rng = np.random.default_rng(0)
     features = tmp_path / "features.npz"
     np.savez(features, train_images=rng.normal(size=(40, 5)), train_labels=np.arange(40) % 2)
-    flags = ["--dataset", f"npz:{features}", *FLAGS, "--validation-fraction", "0.25", "--standardize"]
+    flags = [
+        "--dataset",
+        f"npz:{features}",
+        *FLAGS,
+        "--validation-fraction",
+        "0.25",
+        "--scaling",
+        "standardize",
+    ]
     flags += ["--figure-format", "pdf"]
     assert main(["compare", *flags, "--methods", "cross_entropy", "--run-dir", str(tmp_path / "flat")]) == 0
     assert json.loads((tmp_path / "flat" / "summary.json").read_text())["metric"] == "validation_accuracy"

@@ -144,7 +144,7 @@ def typed(*args):
 
 def test_a_preset_is_what_its_flags_typed_out_are():
     by_hand = typed(
-        "--dataset", "cifar10", "--noise", "symmetric", "--noise-rate", "0.5", "--standardize",
+        "--dataset", "cifar10", "--noise", "symmetric", "--noise-rate", "0.5", "--scaling", "standardize",
         "--model", "resnet18", "--augment", "crop", "flip", "rotate", "--epochs", "150",
         "--batch-size", "128", "--learning-rate-schedule", "step", "--learning-rate-steps", "50", "100",
         "--method", "ogc:mode=published",

@@ -89,4 +89,4 @@ def _problem(
     images = rng.integers(0, 256, (EXAMPLES, 16, 16, 3), np.uint8)
     given = rng.integers(0, classes, (1, EXAMPLES), np.int32)
     parts = setup.assemble("cross_entropy", experiment, images.shape[1:], classes, EXAMPLES)
-    return experiment, parts, training_data.measure_inputs(images, standardize=False), images, given
+    return experiment, parts, training_data.measure_inputs(images, scaling="none"), images, given

@@ -116,7 +116,7 @@ class Matrix:
     def __init__(self, now: Session, sheets: Sheets, shape: runs.Shape):
         self._now, self._sheets, self._shape = now, sheets, shape
         self.programs = Programs()
-        self._inputs = training_data.measure_inputs(sheets.train_images, standardize=True)
+        self._inputs = training_data.measure_inputs(sheets.train_images, scaling="standardize")
         self._images = jnp.asarray(sheets.train_images), jnp.asarray(sheets.test_images)
         self._test_labels = jnp.asarray(sheets.test_labels)
         # Seconds of work on the host, which no program has to wait for.

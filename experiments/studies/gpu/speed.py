@@ -56,7 +56,7 @@ def our_epoch(method: str, precision: Any, size: Size) -> Epoch:
     keys = training_data.seed_keys(experiment)
     state = setup.initial_state(parts, keys)
     arguments = (
-        training_data.measure_inputs(images, standardize=True),
+        training_data.measure_inputs(images, scaling="standardize"),
         jnp.asarray(images),
         jnp.asarray(given[None]),
         keys["order"],

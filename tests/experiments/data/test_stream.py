@@ -289,7 +289,7 @@ def test_a_streamed_epoch_is_the_epoch_in_memory_to_the_bit(tiny_npz):
     found = []
     run_epoch = epoch_loops.compile_stepwise_epoch(parts, 8, 1)
     for images in (loaded.train_images, opened.train_images):
-        inputs = training_data.measure_inputs(images, standardize=True)
+        inputs = training_data.measure_inputs(images, scaling="standardize")
         state = setup.initial_state(parts, training_data.seed_keys(asked))
         images = images if isinstance(images, Stream) else jnp.asarray(images)
         found.append((inputs, run_epoch(state, inputs, images, given, keys)))

@@ -63,7 +63,7 @@ def test_the_filters_of_the_training_pictures_stay_as_they_are(images):
     )
     given = np.tile(np.arange(20) % 10, (2, 1)).astype(np.int32)
     parts = setup.assemble("cross_entropy", experiment, (16, 16, 3), 10, 20)
-    inputs = training_data.measure_inputs(images, standardize=True)
+    inputs = training_data.measure_inputs(images, scaling="standardize")
     drawn = setup.initial_state(parts, training_data.seed_keys(experiment))
     state = setup.fit_network(parts, drawn, images, inputs)
     expected = whitening_filters(np.asarray(steps.prepare(inputs, jnp.asarray(images))))

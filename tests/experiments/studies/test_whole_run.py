@@ -49,7 +49,7 @@ def experiment(**changes):
 def prepared(method, asked, pictures):
     images = np.asarray(pictures.train_images)
     parts = setup.assemble(method, asked, images.shape[1:], CLASSES, len(images))
-    inputs = training_data.measure_inputs(images, standardize=True)
+    inputs = training_data.measure_inputs(images, scaling="standardize")
     keys = training_data.seed_keys(asked)
     state = setup.fit_network(parts, setup.initial_state(parts, keys), images, inputs)
     return parts, (state, inputs, pictures, keys["order"], keys["augment"])

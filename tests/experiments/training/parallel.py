@@ -46,7 +46,7 @@ def twenty_steps(mesh, compile_epoch=epoch_loops.compile_epoch_loop):
     given = np.argmax(images[:, 0, :CLASSES, 0] + 0.5 * rng.normal(size=(len(images), CLASSES)), axis=1)
     parts = setup.assemble(METHOD, EXPERIMENT, (4, 4, 1), CLASSES, len(images))
     parts = parts._replace(network=network(), mesh=mesh)
-    inputs = training_data.measure_inputs(images, standardize=False)
+    inputs = training_data.measure_inputs(images, scaling="none")
     state = setup.initial_state(parts, training_data.seed_keys(EXPERIMENT))
     keys, *arrays = devices.everywhere(
         mesh, (training_data.seed_keys(EXPERIMENT)["order"], inputs, images, given[None].astype(np.int32))

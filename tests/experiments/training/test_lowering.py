@@ -29,7 +29,7 @@ def test_a_step_lowers_for_every_platform(method, model):
         model=model, augmentation=augmentation, optimization=Optimization(batch_size=BATCH_SIZE)
     )
     parts = setup.assemble(method, asked, (32, 32, 3), 10, 10 * BATCH_SIZE)._replace(audited=96)
-    inputs = training_data.measure_inputs(np.zeros((1, 32, 32, 3), np.uint8), standardize=False)
+    inputs = training_data.measure_inputs(np.zeros((1, 32, 32, 3), np.uint8), scaling="none")
     of_all_seeds = setup.shape_of_run(parts, asked, inputs).state
     state = jax.eval_shape(lambda state: steps.first_seed(parts, state), of_all_seeds)
 

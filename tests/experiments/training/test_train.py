@@ -22,6 +22,7 @@ from experiments.data import sources
 from experiments.runs import run_folder
 from experiments.terminal import Progress, Stopped, UserError
 from experiments.training import checkpoints, epoch_loops, loop, setup, steps, training_data
+from noisy_optax.sklearn import fit_scaling, scaled
 
 FILES = {"config.json", "metrics.jsonl", "summary.json", "results.csv", "curves.png", "checkpoints"}
 
@@ -41,7 +42,7 @@ def shipped(run_dir, tiny):
     dataset = sources.load(tiny.data.dataset)
     examples = round(len(dataset.train_images) * (1 - tiny.data.validation_fraction))
     parts = setup.assemble("cross_entropy", tiny, dataset.train_images.shape[1:], 3, examples)
-    inputs = training_data.measure_inputs(dataset.train_images, standardize=False)
+    inputs = training_data.measure_inputs(dataset.train_images, scaling="none")
     parts = parts._replace(audited=len(dataset.train_images))
     expected = setup.shape_of_run(parts, tiny, inputs)
     saved = checkpoints.Checkpoints(run_dir / "checkpoints", read_only=True)
@@ -166,7 +167,7 @@ def test_an_epoch_step_by_step_is_the_compiled_loop(seeds, tiny_npz):
     asked = experiment(tiny_npz, seeds=seeds)
     dataset = sources.load(asked.data.dataset)
     parts = setup.assemble("ogc:queue_size=16,update_every=2", asked, (4, 4, 1), 3, 60)
-    inputs = training_data.measure_inputs(dataset.train_images, standardize=False)
+    inputs = training_data.measure_inputs(dataset.train_images, scaling="none")
     images, given = jnp.asarray(dataset.train_images), jnp.tile(dataset.train_labels[None], (seeds, 1))
     found = []
     for compile_epoch in (epoch_loops.compile_epoch_loop, epoch_loops.compile_stepwise_epoch):
@@ -220,7 +221,7 @@ def test_one_epoch_is_the_protocol_in_numpy(tiny_npz):
     tiny = experiment(tiny_npz, optimization=optimization)
     dataset = sources.load(tiny.data.dataset)
     parts = setup.assemble("cross_entropy", tiny, (4, 4, 1), 3, 60)
-    inputs = training_data.measure_inputs(dataset.train_images, standardize=False)
+    inputs = training_data.measure_inputs(dataset.train_images, scaling="none")
     state = setup.initial_state(parts, training_data.seed_keys(tiny))
     run_epoch, _ = epoch_loops.compile_loops(parts, tiny)
 
@@ -283,21 +284,41 @@ def test_selection_keeps_the_epoch_that_is_best_on_held_out_given_labels(tmp_pat
 def test_standardize_centres_and_scales_each_channel():
     images = np.random.default_rng(0).integers(0, 255, (50, 4, 4, 3)).astype(np.uint8)
     images[..., 1] = 7
-    inputs = training_data.measure_inputs(images, standardize=True)
+    inputs = training_data.measure_inputs(images, scaling="standardize")
     seen = np.asarray(steps.prepare(inputs, jnp.asarray(images)))
     np.testing.assert_allclose(seen.mean((0, 1, 2)), [0, 0, 0], atol=1e-5)
     np.testing.assert_allclose(seen.std((0, 1, 2)), [1, 0, 1], atol=1e-5)
 
 
+@pytest.mark.parametrize("factors", [[1.0, 5.0, 20.0], [1.0, 1e3, 1e-3]])
+def test_vectors_are_scaled_to_rows_of_norm_one_as_in_the_classifier(factors):
+    vectors = 3 + np.random.default_rng(0).normal(size=(200, 3)) * factors
+    vectors = np.concatenate([vectors, np.full((200, 1), 7.0)], axis=1).astype(np.float32)
+    inputs = training_data.measure_inputs(vectors, scaling="auto")
+    seen = np.asarray(steps.prepare(inputs, jnp.asarray(vectors)))
+    np.testing.assert_allclose(np.mean(np.sum(seen**2, axis=1)), 1, rtol=1e-4)
+    expected = scaled(fit_scaling(vectors.astype(np.float64)), vectors.astype(np.float64))
+    # An offset of 3 in float32 is exact to 1e-7, which is 1e-4 of the smallest deviation.
+    np.testing.assert_allclose(seen, expected, atol=1e-4)
+    ratio = seen[:, :3].std(axis=0).max() / seen[:, :3].std(axis=0).min()
+    np.testing.assert_allclose(ratio, 20 if max(factors) < 100 else 1, rtol=0.2)
+
+
+def test_pictures_are_not_centred_by_default():
+    pictures = np.random.default_rng(0).integers(0, 255, (9, 4, 4, 3)).astype(np.uint8)
+    default, none = (training_data.measure_inputs(pictures, scaling=own) for own in ("auto", "none"))
+    chex.assert_trees_all_equal(default, none)
+
+
 def test_bytes_become_fractions_and_floats_stay():
     images = np.array([[0, 51, 255]], np.uint8)
     np.testing.assert_allclose(
-        steps.prepare(training_data.measure_inputs(images, standardize=False), images),
+        steps.prepare(training_data.measure_inputs(images, scaling="none"), images),
         [[0, 0.2, 1]],
         rtol=1e-6,
     )
     features = np.array([[-3.0, 7.0]], np.float32)
-    seen = steps.prepare(training_data.measure_inputs(features, standardize=False), features)
+    seen = steps.prepare(training_data.measure_inputs(features, scaling="none"), features)
     np.testing.assert_array_equal(seen, features)
 
 

@@ -46,7 +46,7 @@ def test_a_shared_program_trains_as_the_method_alone():
     labels = jnp.asarray(rng.integers(0, 10, 24), jnp.int32)
     pictures = Pictures(jnp.asarray(images), labels, labels, jnp.asarray(images[:8]), labels[:8])
     shape = runs.Shape(width=8, batch_size=12, precision="float32", step_by_step=True)
-    inputs = training_data.measure_inputs(images, standardize=True)
+    inputs = training_data.measure_inputs(images, scaling="standardize")
     statistics = runs.fitted_statistics(shape, images, inputs)
     family = runs.Family("two", 1, {"ce": "cross_entropy", "gce": "generalized_cross_entropy"})
     program = runs.compile_family(family, 2, shape, inputs, pictures)
