@@ -22,7 +22,7 @@ class Data:
     such DIR/train and DIR/test; `tfds:NAME`, or just cifar10, cifar100, mnist or fashion_mnist, from
     TensorFlow Datasets (`prepare` it once)."""
     data_dir: str | None = None
-    """Where TensorFlow Datasets are; by default where TFDS_DATA_DIR or the library says."""
+    """Where TensorFlow Datasets are; by default what TFDS_DATA_DIR says."""
     image_size: int | None = None
     """Scale the images of folder: or tfds: to this height and width; needed if their sizes differ."""
     noise: Noise = "none"
