@@ -130,6 +130,11 @@ class Cleanlab:
 
 
 @dataclasses.dataclass(frozen=True)
+class Estimator:
+    """Compare the classifier for scikit-learn with two of scikit-learn's own, ten minutes."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Pages:
     """Rewrite the tables in README.md and experiments/results from the results committed there."""
 
@@ -143,6 +148,7 @@ Study = (
     | Annotated[Recipe, subcommand("recipe")]
     | Annotated[Calibration, subcommand("calibration")]
     | Annotated[Cleanlab, subcommand("cleanlab")]
+    | Annotated[Estimator, subcommand("estimator")]
     | Annotated[Pages, subcommand("pages")]
 )
 
@@ -190,6 +196,8 @@ def run(study: Study, console: Console) -> None:
                 module("calibration").measure(half, Sources(features, None, labels, text), progress)
         case Cleanlab(features, labels, text):
             module("cleanlab_comparison").measure(Sources(features, None, labels, text), progress)
+        case Estimator():
+            module("estimator").measure(progress)
         case Pages():
             for path in module("results_pages").write():
                 progress.say(f"written {path}")

@@ -13,6 +13,7 @@ from experiments.studies import (
     audit_benchmark,
     calibration_page,
     digits,
+    estimator,
     first_figure,
     noticing_figure,
     recipe_page,
@@ -78,6 +79,7 @@ def write() -> list[Path]:
         bench_page.RESULTS / "README.md": bench_page.page,
         recipe_page.PAGE: recipe_page.page,
         calibration_page.PAGE: calibration_page.page,
+        estimator.RESULTS / "README.md": estimator.page,
     }
     pages = {path: _made(path, make) for path, make in makers.items()}
     for path, text in pages.items():
