@@ -111,9 +111,9 @@ def by_audit(examples: Examples, given: NDArray, experiment: Experiment, progres
     with tempfile.TemporaryDirectory() as work:
         data = data_sets.write(Path(work), "data", examples)
         np.save(Path(work) / "given.npy", given)
-        experiment = dataclasses.replace(
-            experiment, data=Data(dataset=data, labels_file=str(Path(work) / "given.npy"))
-        )
+        # The scales are those of the recipe's benchmark, which all of its methods share.
+        given_data = Data(dataset=data, labels_file=str(Path(work) / "given.npy"), scaling="none")
+        experiment = dataclasses.replace(experiment, data=given_data)
         train(METHOD, experiment, Path(work) / "run", progress)
         evidence = audit.collect(Path(work) / "run", None, progress)[1]
         verdict = audit.judge(evidence, [0], "dynamics")
