@@ -3,9 +3,11 @@ import re
 import jax
 import pytest
 
-from experiments.studies import audit_benchmark, first_figure, results_pages
+from experiments.studies import results_pages
+from experiments.studies.audit import ranking
 from experiments.studies.bench import page
 from experiments.studies.claims import report
+from experiments.studies.figures import learned_first
 
 README = results_pages.README.read_text()
 
@@ -21,10 +23,10 @@ def test_the_python_examples_run():
 def test_the_tables_are_those_of_the_committed_results():
     assert results_pages.readme(README) == README
     for page_with_figure in (README, results_pages.INDEX.read_text()):
-        assert first_figure.claim(first_figure.read_curves(first_figure.CURVES)) in page_with_figure
+        assert learned_first.claim(learned_first.read_curves(learned_first.CURVES)) in page_with_figure
     assert results_pages.results_page() == (results_pages.RESULTS / "README.md").read_text()
     assert results_pages.cifar10n_page() == (results_pages.CIFAR10N / "README.md").read_text()
-    assert audit_benchmark.page() == (audit_benchmark.RESULTS / "README.md").read_text()
+    assert ranking.page() == (ranking.RESULTS / "README.md").read_text()
     assert page.page() == (page.RESULTS / "README.md").read_text()
     assert report.page() == (report.RESULTS / "README.md").read_text()
 

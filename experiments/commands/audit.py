@@ -119,7 +119,7 @@ def not_learnt(evidence: Evidence, chosen: list[int], dataset: Dataset) -> str:
     rare = [name for name, n, m in zip(names, of_class, found, strict=True) if m < n / 2]
     some = ", ".join(rare[:5]) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
     return (
-        f"the model has not learnt this task: it hardly ever predicts {some or 'some of the classes'}, and "
+        f"the model has not learnt this task: it almost never predicts {some or 'some of the classes'}, and "
         "what it has not learnt looks like wrong labels. Train longer, with another --learning-rate, or with "
         "--scaling standardize"
     )

@@ -184,18 +184,18 @@ def run(study: Study, console: Console) -> None:
             _write(output, measured)
         case AuditBenchmark(run_dir, folds, work, output):
             check_output(output)
-            measured = module("audit_benchmark").measure(run_dir, folds, work, progress)
-            console.print(module("audit_benchmark").table(measured))
+            measured = module("audit.ranking").measure(run_dir, folds, work, progress)
+            console.print(module("audit.ranking").table(measured))
             _write(output, measured)
         case Results(work, only):
             module("results").measure(work, only, console)
         case Recipe(parts, features, pictures, labels, text):
-            module("recipe").measure(parts, Sources(features, pictures, labels, text), progress)
+            module("recipe.benchmark").measure(parts, Sources(features, pictures, labels, text), progress)
         case Calibration(halves, features, labels, text):
             for half in halves:
-                module("calibration").measure(half, Sources(features, None, labels, text), progress)
+                module("audit.calibration").measure(half, Sources(features, None, labels, text), progress)
         case Cleanlab(features, labels, text):
-            module("cleanlab_comparison").measure(Sources(features, None, labels, text), progress)
+            module("audit.beside_cleanlab").measure(Sources(features, None, labels, text), progress)
         case Estimator():
             module("estimator").measure(progress)
         case Pages():

@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from experiments.runs import run_folder
-from experiments.studies import data_sets, template
+from experiments.studies import data_sets, templates
 from experiments.studies.data_sets import Examples
-from experiments.studies.template import markdown
+from experiments.studies.templates import markdown
 from experiments.terminal import Progress
 from noisy_optax.sklearn import NoisyLabelClassifier
 
@@ -110,7 +110,7 @@ def page() -> str:
             own = [row for row in rows if (row["data"], row["rate"]) == (data, rate)]
             if own:
                 lines.append([data, f"{rate:.0%}", *_accuracies(own, names), _seconds(own, names)])
-    return template.render("estimator.md.jinja", table=markdown(lines))
+    return templates.render("estimator.md.jinja", table=markdown(lines))
 
 
 def _accuracies(rows: list[dict[str, Any]], names: list[str]) -> list[str]:

@@ -10,8 +10,10 @@ from rich.console import Console
 from experiments.__main__ import parse
 from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import audit_benchmark, digits, first_figure, regression, results_pages
+from experiments.studies import digits, regression, results_pages
+from experiments.studies.audit import ranking
 from experiments.studies.claims import report as claims_report
+from experiments.studies.figures import learned_first
 from experiments.terminal import Progress, UserError
 
 DOCS = results_pages.README.parent / "docs"
@@ -50,7 +52,7 @@ def measurements() -> Iterator[Measurement]:
     for noise in digits.OTHER_NOISES:
         yield _compared(f"others-{noise}", noise, digits.OTHER_METHODS)
     yield _compared(f"sharpness-{forty}-30-seeds", forty, digits.SHARPNESS, *many, *no_clip)
-    yield _compared("curves", forty, tuple(first_figure.METHODS))
+    yield _compared("curves", forty, tuple(learned_first.METHODS))
     yield _matrix("matrix", digits.METHODS)
     for decay in digits.ELR_DECAYS:
         yield _matrix(f"elr-{decay}", ("elr",), "--weight-decay", decay)
@@ -86,13 +88,13 @@ def measure(work: Path, only: tuple[str, ...], console: Console) -> None:
         claims_report.run(claims_report.CLAIMS, work / "claims", console)
         copies |= {file: claims_report.RESULTS / file.name for file in (work / "claims").iterdir()}
     if "audit" in chosen:
-        measured = audit_benchmark.measure(None, 5, work / "audit-benchmark", Progress(console))
+        measured = ranking.measure(None, 5, work / "audit-benchmark", Progress(console))
         run_folder.write_json(work / "audit.json", measured)
-        copies[work / "audit.json"] = audit_benchmark.RESULTS / "digits.json"
+        copies[work / "audit.json"] = ranking.RESULTS / "digits.json"
     for source, target in copies.items():
         shutil.copyfile(source, target)
     if "curves" in chosen:
-        first_figure.write_curves(work / "curves" / "results.csv", first_figure.CURVES)
+        learned_first.write_curves(work / "curves" / "results.csv", learned_first.CURVES)
     results_pages.write()
 
 

@@ -9,19 +9,13 @@ import numpy as np
 
 from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import (
-    audit_benchmark,
-    calibration_page,
-    digits,
-    estimator,
-    first_figure,
-    noticing_figure,
-    recipe_page,
-    template,
-)
+from experiments.studies import digits, estimator, templates
+from experiments.studies.audit import calibration_page, ranking
 from experiments.studies.bench import page as bench_page
 from experiments.studies.claims import report
-from experiments.studies.template import markdown
+from experiments.studies.figures import learned_first, noticing
+from experiments.studies.recipe import page as recipe_page
+from experiments.studies.templates import markdown
 from experiments.terminal import UserError
 from experiments.training import metrics
 from experiments.training.metrics import percent
@@ -70,11 +64,11 @@ _PUBLISHED_CELLS = {
 def write() -> list[Path]:
     """Rewrites the tables from the result files; returns the files that hold them."""
     makers: dict[Path, Callable[[], str]] = {
-        README: lambda: first_figure.with_claim(readme(README.read_text())),
-        INDEX: lambda: first_figure.with_claim(INDEX.read_text()),
+        README: lambda: learned_first.with_claim(readme(README.read_text())),
+        INDEX: lambda: learned_first.with_claim(INDEX.read_text()),
         RESULTS / "README.md": results_page,
         CIFAR10N / "README.md": cifar10n_page,
-        audit_benchmark.RESULTS / "README.md": audit_benchmark.page,
+        ranking.RESULTS / "README.md": ranking.page,
         report.RESULTS / "README.md": report.page,
         bench_page.RESULTS / "README.md": bench_page.page,
         recipe_page.PAGE: recipe_page.page,
@@ -84,10 +78,10 @@ def write() -> list[Path]:
     pages = {path: _made(path, make) for path, make in makers.items()}
     for path, text in pages.items():
         run_folder.write_text(path, text)
-    first_figure.draw(first_figure.read_curves(first_figure.CURVES), first_figure.PICTURE)
+    learned_first.draw(learned_first.read_curves(learned_first.CURVES), learned_first.PICTURE)
     calibration_page.draw(calibration_page.PICTURE)
-    noticing_figure.draw(noticing_figure.PICTURE)
-    return [*pages, first_figure.PICTURE, calibration_page.PICTURE, noticing_figure.PICTURE]
+    noticing.draw(noticing.PICTURE)
+    return [*pages, learned_first.PICTURE, calibration_page.PICTURE, noticing.PICTURE]
 
 
 def _made(path: Path, make: Callable[[], str]) -> str:
@@ -295,7 +289,7 @@ def results_page() -> str:
     mode_seeds = _read("modes-sgd-none")["seeds"]
     regression_result = run_folder.read_json(RESULTS.parent / "regression.json")
     regression_seeds = regression_result["seeds"]
-    return template.render(
+    return templates.render(
         "digits.md.jinja",
         any_result=any_result,
         seeds=seeds,
@@ -332,7 +326,7 @@ def cifar10n_page() -> str:
     wrong = f"{cnn['realised_noise']['rate'][0]:.1%}"
     data = cnn["config"]["data"]
     examples = f"--dataset {data['dataset']} --labels-file {data['labels_file']}"
-    return template.render(
+    return templates.render(
         "cifar10n.md.jinja",
         wrong=wrong,
         provenance=provenance,

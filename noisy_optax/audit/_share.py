@@ -26,8 +26,8 @@ def log_density(
 
     $$(1 - r)\, s(k u) + r\, (1 - s(k u)) \qquad s(x) = 1 / (1 + e^x)$$
 
-    A prediction that is hardly confident is as often wrong as right. The more confident it is, the more
-    rarely it is wrong, and contradicts the label only if the label is wrong.
+    A prediction without confidence is as often mistaken as right. Confident predictions are rarely mistaken,
+    and contradict the label only if the label is wrong.
     """
     number = jnp.maximum(jnp.sum(counts), 1).astype(margin.dtype)
     size = jnp.abs(margin)

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runs import run_folder
-from experiments.studies import template
+from experiments.studies import templates
 from experiments.studies.bench import budgets
-from experiments.studies.template import markdown
+from experiments.studies.templates import markdown
 
 RESULTS = Path(__file__).parents[2] / "results" / "bench"
 
@@ -17,7 +17,7 @@ def page() -> str:
     provenance = measured["provenance"]
     history = budgets.read_history(RESULTS / "history.jsonl")
     previous = budgets.before(history[:-1], budgets.entry(measured, provenance))
-    return template.render(
+    return templates.render(
         "costs.md.jinja",
         provenance=provenance,
         budgets_table=_table(budgets.HEADING, budgets.cells(budgets.rows(measured), previous)),

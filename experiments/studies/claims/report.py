@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.runs import run_folder
-from experiments.studies import template
+from experiments.studies import templates
 from experiments.studies.claims import Claim
 from experiments.studies.claims.check import Check, verdict
-from experiments.studies.template import markdown
+from experiments.studies.templates import markdown
 from experiments.terminal import UserError
 
 RESULTS = Path(__file__).parents[2] / "results" / "claims"
@@ -98,7 +98,7 @@ def page() -> str:
     for name, claim in CLAIMS.items():
         overview.append([f"[{headline(claim)}](#{name})", claim.PAPER, _in_short(claim, measured.get(name))])
     sections = (section(name, CLAIMS[name], own) for name, own in measured.items())
-    return template.render(
+    return templates.render(
         "claims.md.jinja",
         overview=markdown(overview),
         sections="".join(sections),
@@ -120,7 +120,7 @@ def section(name: str, claim: ModuleType, measured: dict[str, Any]) -> str:
     heading, *rows = claim.rows(measured)
     rule = ["---", *["---:"] * (len(heading) - 1)]
     picture = f"![{headline(claim)}]({name}.png)\n\n" if hasattr(claim, "picture") else ""
-    return template.render(
+    return templates.render(
         "claim.md.jinja",
         name=name,
         description=inspect.getdoc(claim),

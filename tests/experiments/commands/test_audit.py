@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from experiments.__main__ import main
 from experiments.commands import audit
 from experiments.runs import contents, saved_model
-from experiments.studies import audit_benchmark
+from experiments.studies.audit import ranking
 from experiments.training import epoch_loops
 
 FLAGS = ["--method", "cross_entropy", "--batch-size", "8", "--width", "16"]
@@ -100,7 +100,7 @@ def test_a_model_that_has_not_learnt_is_said_first_and_estimates_nothing(tmp_pat
     capsys.readouterr()
     assert main(["audit", str(tmp_path / "run")]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith("the model has not learnt this task: it hardly ever predicts")
+    assert said.startswith("the model has not learnt this task: it almost never predicts")
     assert "the share of wrong labels is not estimated" in said
     assert "%" not in said
     found = json.loads((tmp_path / "run" / "audit.json").read_text())
@@ -201,5 +201,5 @@ def test_data_that_changed_and_a_run_without_a_checkpoint(tmp_path, tiny_arrays,
 def test_cleanlabs_scores():
     """cleanlab 2.9's `get_label_quality_scores` without adjustment gives these."""
     probabilities, given = np.array([[0.7, 0.2, 0.1], [0.3, 0.5, 0.2]]), np.array([0, 2])
-    np.testing.assert_allclose(audit_benchmark.self_confidence(probabilities, given), [0.7, 0.2])
-    np.testing.assert_allclose(audit_benchmark.normalized_margin(probabilities, given), [0.75, 0.35])
+    np.testing.assert_allclose(ranking.self_confidence(probabilities, given), [0.7, 0.2])
+    np.testing.assert_allclose(ranking.normalized_margin(probabilities, given), [0.75, 0.35])

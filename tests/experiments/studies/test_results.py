@@ -2,7 +2,8 @@ import pytest
 
 from experiments.__main__ import parse
 from experiments.runs import run_folder
-from experiments.studies import first_figure, results, results_pages
+from experiments.studies import results, results_pages
+from experiments.studies.figures import learned_first
 
 MEASUREMENTS = {measurement.name: measurement for measurement in results.measurements()}
 
@@ -11,7 +12,7 @@ MEASUREMENTS = {measurement.name: measurement for measurement in results.measure
 def test_the_command_is_the_one_that_the_committed_file_was_measured_with(name):
     command = parse(["compare", *MEASUREMENTS[name].flags])
     if name == "curves":
-        assert command.methods == tuple(first_figure.METHODS)
+        assert command.methods == tuple(learned_first.METHODS)
         return
     committed = run_folder.read_json(results_pages.RESULTS / f"{name}.json")
     columns = committed["cells"] if command.noises else {name: committed}

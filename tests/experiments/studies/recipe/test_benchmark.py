@@ -8,9 +8,9 @@ import pytest
 
 from experiments.config import Data, Experiment, Optimization
 from experiments.runs import run_folder
-from experiments.studies import recipe, recipe_page
 from experiments.studies.data_sets import Sources
-from experiments.studies.recipe_page import Comparison, Measured
+from experiments.studies.recipe import benchmark, page
+from experiments.studies.recipe.page import Comparison, Measured
 from experiments.terminal import QUIET, UserError
 
 NOWHERE = Sources(None, None, None, None)
@@ -20,16 +20,16 @@ NOWHERE = Sources(None, None, None, None)
 def small(tmp_path, monkeypatch):
     """A part with one cell of two methods, a run of an epoch each."""
     experiment = Experiment(data=Data(noise="symmetric", noise_rate=0.4), optimization=Optimization(epochs=1))
-    cell = recipe.Cell("cell", experiment, ("cross_entropy", "cross_entropy larger decay"), ((3, 2),))
-    monkeypatch.setattr(recipe, "PARTS", {"small": lambda sources, work: iter([cell])})
-    monkeypatch.setattr(recipe, "RESULTS", tmp_path)
+    cell = benchmark.Cell("cell", experiment, ("cross_entropy", "cross_entropy larger decay"), ((3, 2),))
+    monkeypatch.setattr(benchmark, "PARTS", {"small": lambda sources, work: iter([cell])})
+    monkeypatch.setattr(benchmark, "RESULTS", tmp_path)
     return tmp_path / "small.jsonl"
 
 
 def test_each_finished_run_is_a_line_and_is_not_run_again(small):
-    recipe.measure(("small",), NOWHERE, QUIET)
+    benchmark.measure(("small",), NOWHERE, QUIET)
     rows = run_folder.read_lines(small)
-    assert [recipe.key_of(row) for row in rows] == [
+    assert [benchmark.key_of(row) for row in rows] == [
         ("cell", "cross_entropy", 3),
         ("cell", "cross_entropy larger decay", 3),
     ]
@@ -37,7 +37,7 @@ def test_each_finished_run_is_a_line_and_is_not_run_again(small):
     assert rows[0]["wrong"] == pytest.approx([0.4, 0.4], abs=1e-3)
     # As if the second run had been interrupted.
     small.write_text(json.dumps(rows[0] | {"seconds": -1}) + "\n")
-    recipe.measure(("small",), NOWHERE, QUIET)
+    benchmark.measure(("small",), NOWHERE, QUIET)
     again = run_folder.read_lines(small)
     assert [row["seconds"] < 0 for row in again] == [True, False]
     assert again[1]["last"] == rows[1]["last"]
@@ -46,20 +46,20 @@ def test_each_finished_run_is_a_line_and_is_not_run_again(small):
 def test_files_that_are_needed_are_asked_for(tmp_path):
     for part, flag in (("features", "--features"), ("pictures", "--pictures"), ("text", "--text")):
         with pytest.raises(UserError, match=flag):
-            next(recipe.PARTS[part](NOWHERE, tmp_path))
+            next(benchmark.PARTS[part](NOWHERE, tmp_path))
 
 
 def test_the_last_epochs_are_a_tenth_and_at_least_five():
     curve = [[float(i), 0.0] for i in range(100)]
-    assert recipe.last_epochs(curve) == [94.5, 0.0]
-    assert recipe.last_epochs(curve[:40]) == [37.0, 0.0]
+    assert benchmark.last_epochs(curve) == [94.5, 0.0]
+    assert benchmark.last_epochs(curve[:40]) == [37.0, 0.0]
 
 
 def test_tables_and_classes_are_the_same_in_every_session(tmp_path):
     for part in ("tables", "hundred"):
-        cells = list(recipe.PARTS[part](NOWHERE, tmp_path))
+        cells = list(benchmark.PARTS[part](NOWHERE, tmp_path))
         first = {path.name: dict(np.load(path)) for path in tmp_path.glob("*.npz")}
-        assert [dataclasses.replace(c.experiment) for c in recipe.PARTS[part](NOWHERE, tmp_path)] == [
+        assert [dataclasses.replace(c.experiment) for c in benchmark.PARTS[part](NOWHERE, tmp_path)] == [
             c.experiment for c in cells
         ]
         for name, arrays in first.items():
@@ -77,7 +77,7 @@ def test_seeds_are_joined_and_cells_that_are_not_finished_left_out():
     rows += [row("recommended", seed, 0.8 + seed / 100, 0.8) for seed in (1, 0)]
     rows += [row("cross_entropy", 0, 0.7, 0.8, "half"), row("cross_entropy", 0, 0.7, 0.8, "uneven")]
     rows += [row("recommended", seed, 0.7, 0.8, "uneven") for seed in (0, 1)]
-    cells = recipe_page.by_cell(rows)
+    cells = page.by_cell(rows)
     assert list(cells) == ["cell"]
     np.testing.assert_allclose(cells["cell"]["recommended"].last, [80, 81])
 
@@ -96,13 +96,13 @@ def test_seeds_are_joined_and_cells_that_are_not_finished_left_out():
 )
 def test_what_is_promised(cell, memorised, difference, expected):
     found = Comparison("elr", (0.0, None), difference, memorised)
-    assert recipe_page.holds(cell, found) == expected
+    assert page.holds(cell, found) == expected
 
 
 def test_the_interval_is_students():
-    mean, half = recipe_page.paired(np.array([1.0, 2.0, 3.0]), np.zeros(3))
+    mean, half = page.paired(np.array([1.0, 2.0, 3.0]), np.zeros(3))
     assert (mean, half) == pytest.approx((2.0, 2.484), abs=1e-3)
-    assert recipe_page.paired(np.array([1.0, 2.0]), np.zeros(2)) == (1.5, None)
+    assert page.paired(np.array([1.0, 2.0]), np.zeros(2)) == (1.5, None)
 
 
 def test_a_row_of_the_verdicts():
@@ -114,7 +114,7 @@ def test_a_row_of_the_verdicts():
             ("recommended", [81.5], [82.0], "memorising began at epoch 9"),
         ]
     }
-    table = recipe_page.verdicts({"noisy": cell}, ["noisy"])
+    table = page.verdicts({"noisy": cell}, ["noisy"])
     assert table.splitlines()[-1] == (
         "| noisy (chosen on) | 10.0 | +11.5 | yes | `elr` | -1.5 | **no** | memorising began at epoch 9 |"
     )

@@ -24,7 +24,7 @@ from experiments.studies.data_sets import Examples, Sources
 from experiments.terminal import Progress
 from experiments.training.loop import train
 
-RESULTS = Path(__file__).parents[1] / "results" / "calibration"
+RESULTS = Path(__file__).parents[2] / "results" / "calibration"
 
 Half = Literal["design", "reported"]
 METHODS = ("cross_entropy", "generalized_cross_entropy", "dal", "recommended")

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from experiments.pages import plots
 from experiments.runs import run_folder
-from experiments.studies import template
-from experiments.studies.calibration import OF_PEOPLE, RESULTS
-from experiments.studies.template import markdown
+from experiments.studies import templates
+from experiments.studies.audit.calibration import OF_PEOPLE, RESULTS
+from experiments.studies.templates import markdown
 
 PAGE = RESULTS / "README.md"
-PICTURE = Path(__file__).parents[2] / "docs" / "results" / "calibration.png"
+PICTURE = Path(__file__).parents[3] / "docs" / "results" / "calibration.png"
 Rows = list[dict[str, Any]]
 TRUE_SHARES = {"none": 0.01, "to 4 %": 0.04, "to 15 %": 0.15, "to 30 %": 0.3, "more": 1.0}
 
@@ -25,7 +25,7 @@ def page() -> str:
     """experiments/results/calibration/README.md, of the reported half."""
     rows = run_folder.read_lines(RESULTS / "reported.jsonl")
     learnt = [row for row in rows if row["learnt"]]
-    return template.render(
+    return templates.render(
         "calibration.md.jinja",
         runs=len(rows),
         learnt=len(learnt),

@@ -18,8 +18,8 @@ METHODS = {
     "dal": "dynamics-aware loss",
     "elr": "early-learning regularization",
 }
-CURVES = Path(__file__).parents[1] / "results" / "digits" / "curves.csv"
-PICTURE = Path(__file__).parents[2] / "docs" / "learned-first.png"
+CURVES = Path(__file__).parents[2] / "results" / "digits" / "curves.csv"
+PICTURE = Path(__file__).parents[3] / "docs" / "learned-first.png"
 METRICS = {"test_accuracy": "test accuracy", "memorised": "wrong training labels memorised"}
 Curves = dict[tuple[str, str], np.ndarray]
 

@@ -9,7 +9,7 @@ import jinja2
 def render(name: str, /, **values: Any) -> str:
     """The page that the template `name` makes of the values; a value that is missing is an error."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )

@@ -3,11 +3,11 @@
 import numpy as np
 from PIL import Image
 
-from experiments.studies import noticing_figure
+from experiments.studies.figures import noticing
 
 
 def test_it_is_drawn_from_what_is_committed(tmp_path):
-    noticing_figure.draw(tmp_path / "figure.png")
+    noticing.draw(tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as picture:
         assert np.asarray(picture).std() > 10
 
@@ -17,7 +17,5 @@ def test_the_claim_has_the_numbers():
         ("symmetric-0.6", "recommended"): {"noticed": "memorising began at epoch 7", "last": [0.9, 0.94]},
         ("symmetric-0.6", "cross_entropy"): {"last": [0.5]},
     }
-    assert noticing_figure.claim(rows).startswith(
-        "With 60 % wrong labels, memorising is noticed at epoch 7 to 7"
-    )
-    assert "rises to 92 %, where that of cross-entropy falls to 50 %" in noticing_figure.claim(rows)
+    assert noticing.claim(rows).startswith("With 60 % wrong labels, memorising is noticed at epoch 7 to 7")
+    assert "rises to 92 %, where that of cross-entropy falls to 50 %" in noticing.claim(rows)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.runs import run_folder
-from experiments.studies import calibration, calibration_page
-from experiments.studies.calibration import Run
+from experiments.studies.audit import calibration, calibration_page
+from experiments.studies.audit.calibration import Run
 from experiments.studies.data_sets import Sources
 from experiments.terminal import QUIET, UserError
 

@@ -23,7 +23,7 @@ from experiments.studies.data_sets import Examples, Sources
 from experiments.terminal import Progress
 from experiments.training.loop import train
 
-RESULTS = Path(__file__).parents[1] / "results" / "recipe"
+RESULTS = Path(__file__).parents[2] / "results" / "recipe"
 
 RECIPE = "recommended"
 USUAL_DECAY, LARGER_DECAY = 5e-4, 2e-3

@@ -20,11 +20,11 @@ from experiments.config import Data, Experiment, Model, Optimization
 from experiments.runs import run_folder
 from experiments.studies import data_sets
 from experiments.studies.data_sets import Examples, Sources
-from experiments.studies.template import markdown
+from experiments.studies.templates import markdown
 from experiments.terminal import Progress, UserError
 from experiments.training.loop import train
 
-PATH = Path(__file__).parents[1] / "results" / "audit" / "cleanlab.jsonl"
+PATH = Path(__file__).parents[2] / "results" / "audit" / "cleanlab.jsonl"
 METHOD = "recommended"
 LABEL_SETS = (
     "cifar10n_aggregate",

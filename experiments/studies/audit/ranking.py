@@ -14,8 +14,9 @@ from experiments import config
 from experiments.commands import audit
 from experiments.data.dataset import Images, Stream
 from experiments.runs import run_folder
-from experiments.studies import cleanlab_comparison, template
-from experiments.studies.template import markdown
+from experiments.studies import templates
+from experiments.studies.audit import beside_cleanlab
+from experiments.studies.templates import markdown
 from experiments.terminal import Progress, UserError
 from experiments.training import metrics
 from experiments.training.loop import train
@@ -144,22 +145,22 @@ def table(measured: dict[str, Any]) -> Table:
     return printed
 
 
-RESULTS = Path(__file__).parents[1] / "results" / "audit"
+RESULTS = Path(__file__).parents[2] / "results" / "audit"
 
 
 def page() -> str:
     """The page beside the results: digits, and a part of CIFAR-10 with labels that people gave."""
     digits = run_folder.read_json(RESULTS / "digits.json")
     provenance = digits["provenance"]
-    beside = run_folder.read_lines(cleanlab_comparison.PATH)
+    beside = run_folder.read_lines(beside_cleanlab.PATH)
     runs = {path.stem: run_folder.read_json(path) for path in sorted(RESULTS.glob("run-*.json"))}
-    return template.render(
+    return templates.render(
         "audit.md.jinja",
         seeds=digits["seeds"],
         provenance=provenance,
         areas=areas(digits),
         runs="".join(map(_of_run, runs.values())),
-        cleanlab=cleanlab_comparison.table(beside) if beside else "",
+        cleanlab=beside_cleanlab.table(beside) if beside else "",
     )
 
 

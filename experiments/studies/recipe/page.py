@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.runs import run_folder
-from experiments.studies import digits, template
-from experiments.studies.recipe import CHOSEN_ON, METHODS, PARTS, RECIPE, RESULTS
-from experiments.studies.template import markdown
+from experiments.studies import digits, templates
+from experiments.studies.recipe.benchmark import CHOSEN_ON, METHODS, PARTS, RECIPE, RESULTS
+from experiments.studies.templates import markdown
 from experiments.training import metrics
 
 BASELINE = "cross_entropy"
@@ -184,4 +184,4 @@ def page() -> str:
         if cells:
             tables = accuracies(cells), verdicts(cells, chosen_on), pooled(cells)
             parts.append((part, HEADINGS[part], *tables))
-    return template.render("recipe.md.jinja", parts=parts)
+    return templates.render("recipe.md.jinja", parts=parts)

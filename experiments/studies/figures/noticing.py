@@ -11,10 +11,10 @@ import numpy as np
 
 from experiments.pages import plots
 from experiments.runs import run_folder
-from experiments.studies.recipe import RECIPE, RESULTS
+from experiments.studies.recipe.benchmark import RECIPE, RESULTS
 from noisy_optax import _recommended
 
-PICTURE = Path(__file__).parents[2] / "docs" / "methods" / "noticing.png"
+PICTURE = Path(__file__).parents[3] / "docs" / "methods" / "noticing.png"
 BASELINE = "cross_entropy"
 # Cells of the benchmark, and what the figure calls them.
 CELLS = {"none": "clean labels", "symmetric-0.2": "20 % wrong", "symmetric-0.6": "60 % wrong"}

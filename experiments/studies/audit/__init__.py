@@ -1,0 +1,1 @@
+"""What the audit finds, what its numbers mean, and what other tools find."""

@@ -1,0 +1,1 @@
+"""The recipe that needs no choice, beside fixed methods."""
