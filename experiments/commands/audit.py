@@ -261,7 +261,7 @@ def judge(evidence: Evidence, chosen: list[int], method: Method) -> Verdict:
     probabilities = evidence.probabilities[chosen].mean(axis=0)
     dynamics = jax.tree.map(lambda x: x[np.asarray(chosen)], evidence.dynamics)
     early = Verdict(*map(np.asarray, nox.audit.judge(dynamics, given)))
-    if method == "dynamics":
+    if method == "dynamics" or not early.learnt:
         return early
     log_p = np.log(np.maximum(_at(probabilities, given), np.finfo(np.float32).tiny))
     suggested = probabilities.argmax(axis=1).astype(np.int32)

@@ -106,6 +106,8 @@ def test_a_model_that_has_not_learnt_is_said_first_and_estimates_nothing(tmp_pat
     found = json.loads((tmp_path / "run" / "audit.json").read_text())
     assert (found["learnt"], found["estimated_noise_rate"], found["judged_wrong"]) == (False, None, 0)
     assert {row["probability_wrong"] for row in lines(tmp_path / "run")} == {"0.500000"}
+    assert main(["audit", str(tmp_path / "run"), "--method", "mixture"]) == 0
+    assert json.loads((tmp_path / "run" / "audit.json").read_text())["judged_wrong"] == 0
     assert main(["report", str(tmp_path / "run")]) == 0
     assert "has not learnt this task" in (tmp_path / "run" / "report.html").read_text()
 
