@@ -232,7 +232,7 @@ def train(
     begin, epoch = _program(setting, (x.shape[1], *hidden, setting.num_classes))
     params, state = begin(key)
     for number in range(setting.epochs):
-        params, state, loss = epoch(params, state, jax.random.fold_in(key, number + 1), x, labels, weights)
+        params, state, loss = epoch(params, state, key, number + 1, x, labels, weights)
         if verbose and (number + 1) % max(setting.epochs // 10, 1) == 0:
             print(f"epoch {number + 1}/{setting.epochs}  loss {float(loss):.3f}")
     return params, *_judged(state.audit, labels)
@@ -258,8 +258,8 @@ def _program(setting: Setting, sizes: tuple[int, ...]) -> tuple[Callable[..., An
         return params, step.init(params)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def epoch(params, state, key, x, labels, weights):
-        order = jax.random.permutation(key, setting.num_examples)
+    def epoch(params, state, key, number, x, labels, weights):
+        order = jax.random.permutation(jax.random.fold_in(key, number), setting.num_examples)
         batches = order[: steps * setting.batch_size].reshape(steps, setting.batch_size)
 
         def body(carry, rows):

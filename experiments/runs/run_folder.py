@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,24 @@ def append_line(path: Path, content: Any) -> None:
 def read_lines(path: Path) -> list[Any]:
     """What `append_line` wrote, nothing if there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def add_missing(
+    path: Path, jobs: Iterable[tuple[Hashable, Callable[[], Any]]], key_of: Callable[[Any], Hashable]
+) -> None:
+    """Does each job whose line the file does not have yet, and adds what it returns as a line.
+
+    Args:
+      path: of a file that `append_line` writes, or of none yet.
+      jobs: a key for each job, and the job.
+      key_of: `key_of(line)`, the key of the job that made a line.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    finished = set(map(key_of, read_lines(path)))
+    for key, job in jobs:
+        if key not in finished:
+            append_line(path, job())
+            finished.add(key)
 
 
 def read_json(path: Path) -> Any:

@@ -1,6 +1,7 @@
 """Data of the studies that the repository does not hold: files of the user's, and tables made here."""
 
 import csv
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ class Examples(NamedTuple):
     test_y: NDArray
 
 
+@functools.lru_cache(maxsize=1)
 def features(sources: Sources) -> tuple[Examples, dict[str, NDArray]]:
     """Features of pictures on one common scale, and the label sets of their training part."""
     if sources.features is None or sources.labels is None:
@@ -56,6 +58,7 @@ def pictures(sources: Sources) -> tuple[Examples, dict[str, NDArray]]:
     return Examples(train_x, label_sets["clean"], test_x, test_y), label_sets
 
 
+@functools.lru_cache(maxsize=1)
 def text(sources: Sources) -> tuple[Examples, NDArray]:
     """News titles in Yoruba as frequencies of letters in 256 components; what keyword rules labelled."""
     if sources.text is None:
@@ -127,3 +130,10 @@ def write(folder: Path, name: str, examples: Examples) -> str:
         test_labels=examples.test_y.astype(np.int64),
     )
     return f"npz:{path}"
+
+
+def write_labels(folder: Path, name: str, labels: NDArray) -> str:
+    """Writes given labels; what --labels-file calls them."""
+    path = folder / f"{name}.npy"
+    np.save(path, labels)
+    return str(path)

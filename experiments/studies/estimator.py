@@ -3,6 +3,8 @@
 Each finished line of experiments/results/estimator/results.jsonl is kept.
 """
 
+import functools
+import itertools
 import time
 import warnings
 from pathlib import Path
@@ -32,19 +34,16 @@ RATES, SEEDS = (0.0, 0.2), 5
 
 def measure(progress: Progress) -> None:
     """Measures what is not finished yet; adds a line for each data set, rate and seed."""
-    path = RESULTS / "results.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    finished = {(row["data"], row["rate"], row["seed"]) for row in run_folder.read_lines(path)}
-    for name in DATA:
-        for rate in RATES:
-            for seed in range(SEEDS):
-                if (name, rate, seed) not in finished:
-                    progress.say(f"{name}, {rate:.0%} wrong, seed {seed}")
-                    run_folder.append_line(path, one(name, rate, seed))
+    keys = itertools.product(DATA, RATES, range(SEEDS))
+    jobs = ((key, functools.partial(one, *key, progress)) for key in keys)
+    run_folder.add_missing(
+        RESULTS / "results.jsonl", jobs, lambda row: (row["data"], row["rate"], row["seed"])
+    )
 
 
-def one(name: str, rate: float, seed: int) -> dict[str, Any]:
+def one(name: str, rate: float, seed: int, progress: Progress) -> dict[str, Any]:
     """Accuracy and seconds of each classifier."""
+    progress.say(f"{name}, {rate:.0%} wrong, seed {seed}")
     examples = examples_of(name, seed)
     given = flipped(examples.train_y, rate, seed)
     row: dict[str, Any] = {"data": name, "rate": rate, "seed": seed}

@@ -4,7 +4,7 @@ cleanlab gets out-of-sample probabilities of a logistic regression in five folds
 run of the recommended loss. Each finished line of experiments/results/audit/cleanlab.jsonl is kept.
 """
 
-import dataclasses
+import functools
 import importlib.metadata
 import tempfile
 import time
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from experiments.commands import audit
-from experiments.config import Data, Experiment, Model, Optimization
+from experiments.config import Data, Experiment
 from experiments.runs import run_folder
 from experiments.studies import data_sets
 from experiments.studies.data_sets import Examples, Sources
+from experiments.studies.recipe.benchmark import on_features
 from experiments.studies.templates import markdown
 from experiments.terminal import Progress, UserError
 from experiments.training.loop import train
@@ -52,25 +53,32 @@ class Found(NamedTuple):
 def measure(sources: Sources, progress: Progress) -> None:
     """Measures what is not finished yet; adds a line for each set of labels."""
     cleanlab_version()
-    finished = {row["labels"] for row in run_folder.read_lines(PATH)}
-    for name in ("rules", *LABEL_SETS):
-        if name not in finished:
-            examples, given, experiment = setting(name, sources)
-            progress.say(f"{name}: cleanlab")
-            of_cleanlab = by_cleanlab(examples, given)
-            progress.say(f"{name}: audit of {METHOD}")
-            of_audit = by_audit(examples, given, experiment, progress)
-            wrong = given != examples.train_y
-            row = {
-                "labels": name,
-                "examples": len(given),
-                "wrong": int(wrong.sum()),
-                "audit": measures(of_audit, wrong),
-                "cleanlab": measures(of_cleanlab, wrong),
-                "cleanlab_version": cleanlab_version(),
-                "provenance": run_folder.provenance(),
-            }
-            run_folder.append_line(PATH, row)
+    names = ("rules", *LABEL_SETS)
+    jobs = ((name, functools.partial(one, name, sources, progress)) for name in names)
+    run_folder.add_missing(PATH, jobs, lambda row: row["labels"])
+
+
+def one(name: str, sources: Sources, progress: Progress) -> dict[str, Any]:
+    """What both find in one set of labels."""
+    if name == "rules":
+        examples, given = data_sets.text(sources)
+    else:
+        examples, label_sets = data_sets.features(sources)
+        given = label_sets[name]
+    progress.say(f"{name}: cleanlab")
+    of_cleanlab = by_cleanlab(examples, given)
+    progress.say(f"{name}: audit of {METHOD}")
+    of_audit = by_audit(name, examples, given, progress)
+    wrong = given != examples.train_y
+    return {
+        "labels": name,
+        "examples": len(given),
+        "wrong": int(wrong.sum()),
+        "audit": measures(of_audit, wrong),
+        "cleanlab": measures(of_cleanlab, wrong),
+        "cleanlab_version": cleanlab_version(),
+        "provenance": run_folder.provenance(),
+    }
 
 
 def cleanlab_version() -> str:
@@ -79,16 +87,6 @@ def cleanlab_version() -> str:
         return importlib.metadata.version("cleanlab")
     except importlib.metadata.PackageNotFoundError:
         raise UserError("cleanlab is not installed; `pip install 'noisy-optax[cleanlab]'`") from None
-
-
-def setting(name: str, sources: Sources) -> tuple[Examples, NDArray, Experiment]:
-    """Examples, given labels, and how a network is trained on them."""
-    if name == "rules":
-        examples, given = data_sets.text(sources)
-        return examples, given, Experiment()
-    examples, label_sets = data_sets.features(sources)
-    optimization = Optimization(epochs=40, batch_size=128, learning_rate=0.05)
-    return examples, label_sets[name], Experiment(model=Model(width=512), optimization=optimization)
 
 
 def by_cleanlab(examples: Examples, given: NDArray) -> Found:
@@ -105,17 +103,16 @@ def by_cleanlab(examples: Examples, given: NDArray) -> Found:
     return Found(-get_label_quality_scores(given, p), number, time.perf_counter() - begun)
 
 
-def by_audit(examples: Examples, given: NDArray, experiment: Experiment, progress: Progress) -> Found:
-    """One training and its audit."""
+def by_audit(name: str, examples: Examples, given: NDArray, progress: Progress) -> Found:
+    """One training, as in the benchmark of the recipe, and its audit."""
     begun = time.perf_counter()
-    with tempfile.TemporaryDirectory() as work:
-        data = data_sets.write(Path(work), "data", examples)
-        np.save(Path(work) / "given.npy", given)
-        # The scales are those of the recipe's benchmark, which all of its methods share.
-        given_data = Data(dataset=data, labels_file=str(Path(work) / "given.npy"), scaling="none")
-        experiment = dataclasses.replace(experiment, data=given_data)
-        train(METHOD, experiment, Path(work) / "run", progress)
-        evidence = audit.collect(Path(work) / "run", None, progress)[1]
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        labels_file = data_sets.write_labels(work, "given", given)
+        data = Data(dataset=data_sets.write(work, "data", examples), labels_file=labels_file, scaling="none")
+        experiment = Experiment(data) if name == "rules" else on_features(data, epochs=40)
+        train(METHOD, experiment, work / "run", progress)
+        evidence = audit.collect(work / "run", None, progress)[1]
         verdict = audit.judge(evidence, [0], "dynamics")
     return Found(verdict.score, int(audit.is_wrong(verdict).sum()), time.perf_counter() - begun)
 

@@ -6,6 +6,8 @@ reported on the other. A finished run is a line of experiments/results/calibrati
 again.
 """
 
+import dataclasses
+import functools
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -17,10 +19,11 @@ from numpy.typing import NDArray
 
 from experiments.commands import audit
 from experiments.commands.compare import under_noise
-from experiments.config import Data, Experiment, Model, Optimization
+from experiments.config import Data, Experiment, Optimization
 from experiments.runs import run_folder
 from experiments.studies import data_sets
 from experiments.studies.data_sets import Examples, Sources
+from experiments.studies.recipe.benchmark import on_features
 from experiments.terminal import Progress
 from experiments.training.loop import train
 
@@ -90,23 +93,20 @@ def runs() -> Iterator[Run]:
 
 def measure(half: Half, sources: Sources, progress: Progress) -> None:
     """Trains and audits what is not finished yet; adds a line for each run."""
-    path = RESULTS / f"{half}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    finished = {tuple(row[name] for name in Run._fields) for row in run_folder.read_lines(path)}
-    for run in runs():
-        if run.half == half and tuple(run) not in finished:
-            progress.say(", ".join(map(str, run)))
-            with tempfile.TemporaryDirectory() as work:
-                run_folder.append_line(path, one(run, sources, Path(work), progress))
+    jobs = ((run, functools.partial(one, run, sources, progress)) for run in runs() if run.half == half)
+    run_folder.add_missing(
+        RESULTS / f"{half}.jsonl", jobs, lambda row: Run(*(row[name] for name in Run._fields))
+    )
 
 
-def one(run: Run, sources: Sources, work: Path, progress: Progress) -> dict[str, Any]:
+def one(run: Run, sources: Sources, progress: Progress) -> dict[str, Any]:
     """Trains and audits; the line of its results."""
-    folder = work / "run"
-    experiment = experiment_of(run, sources, work)
-    summary = train(run.method, experiment, folder, progress)
-    accuracy = run_folder.read_metrics(folder, run.epochs)[-1]["test_accuracy"][0]
-    evidence = audit.collect(folder, None, progress)[1]
+    progress.say(", ".join(map(str, run)))
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work) / "run"
+        summary = train(run.method, experiment_of(run, sources, Path(work)), folder, progress)
+        accuracy = run_folder.read_metrics(folder, run.epochs)[-1]["test_accuracy"][0]
+        evidence = audit.collect(folder, None, progress)[1]
     given = evidence.given[0]
     # Without noise, the given labels are the right ones.
     wrong = given != (given if evidence.clean is None else evidence.clean)
@@ -148,17 +148,13 @@ def experiment_of(run: Run, sources: Sources, work: Path) -> Experiment:
     examples, label_sets = examples_of(run, sources)
     given = None
     if run.noise in label_sets:
-        given = str(work / "given.npy")
-        np.save(given, label_sets[run.noise])
+        given = data_sets.write_labels(work, "given", label_sets[run.noise])
     data = Data(dataset=data_sets.write(work, "data", examples), labels_file=given, scaling="none")
-    optimization = Optimization(epochs=run.epochs)
-    model = Model()
     if run.data.startswith("features"):
-        optimization = Optimization(epochs=run.epochs, batch_size=128, learning_rate=0.05)
-        model = Model(width=512)
-    experiment = Experiment(
-        data, model, optimization=optimization, first_seed=run.seed, checkpoint_every=run.epochs
-    )
+        experiment = on_features(data, run.epochs)
+    else:
+        experiment = Experiment(data, optimization=Optimization(epochs=run.epochs))
+    experiment = dataclasses.replace(experiment, first_seed=run.seed, checkpoint_every=run.epochs)
     return experiment if data.labels_file else under_noise(experiment, run.noise)
 
 

@@ -6,6 +6,7 @@ count for the verdict.
 """
 
 import dataclasses
+import functools
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator
@@ -78,18 +79,17 @@ class Cell(NamedTuple):
 def measure(parts: tuple[str, ...], sources: Sources, progress: Progress) -> None:
     """Trains what is not finished yet, part by part, and adds a line to the part's file for each run."""
     for part in parts:
-        path = RESULTS / f"{part}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        finished = {key_of(row) for row in run_folder.read_lines(path)}
         with tempfile.TemporaryDirectory() as work:
-            for cell in PARTS[part](sources, Path(work)):
-                for (first, number), method in itertools.product(cell.seeds, cell.methods):
-                    if (cell.name, method, first) in finished:
-                        continue
-                    progress.say(f"{part}, {cell.name}, {method}, seeds {first} to {first + number - 1}")
-                    row = run(cell, method, first, number, Path(work), progress)
-                    run_folder.append_line(path, row)
-                    finished.add(key_of(row))
+            jobs = _jobs(part, sources, Path(work), progress)
+            run_folder.add_missing(RESULTS / f"{part}.jsonl", jobs, key_of)
+
+
+def _jobs(part: str, sources: Sources, work: Path, progress: Progress) -> Iterator[tuple[Any, Any]]:
+    """The key and the training of each run of a part."""
+    for cell in PARTS[part](sources, work):
+        for (first, number), method in itertools.product(cell.seeds, cell.methods):
+            key = cell.name, method, first
+            yield key, functools.partial(run, cell, method, first, number, work, progress)
 
 
 def key_of(row: dict[str, Any]) -> tuple[str, str, int]:
@@ -99,6 +99,7 @@ def key_of(row: dict[str, Any]) -> tuple[str, str, int]:
 
 def run(cell: Cell, method: str, first: int, number: int, work: Path, progress: Progress) -> dict[str, Any]:
     """Trains one method in a cell; the line of its results."""
+    progress.say(f"{cell.name}, {method}, seeds {first} to {first + number - 1}")
     spec, _, larger = method.partition(" ")
     optimization = dataclasses.replace(
         cell.experiment.optimization, weight_decay=LARGER_DECAY if larger else USUAL_DECAY
@@ -171,22 +172,24 @@ def features_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     """A network on features of 50,000 pictures, with each label set."""
     examples, label_sets = data_sets.features(sources)
     written = data_sets.write(work, "features", examples)
-    optimization = Optimization(epochs=40, batch_size=128, learning_rate=0.05)
     for name in LABEL_SETS:
-        experiment = Experiment(
-            data=Data(dataset=written, labels_file=_labels(work, name, label_sets[name]), scaling="none"),
-            model=Model(width=512),
-            optimization=optimization,
-        )
+        given = data_sets.write_labels(work, name, label_sets[name])
+        experiment = on_features(Data(dataset=written, labels_file=given, scaling="none"), epochs=40)
         more = ((1, 1), (2, 1)) if name in THREE_SEEDS else ()
         yield Cell(name, experiment, METHODS, ((0, 1), *more))
+
+
+def on_features(data: Data, epochs: int) -> Experiment:
+    """How a network is trained on features of pictures, here and for the audit."""
+    optimization = Optimization(epochs=epochs, batch_size=128, learning_rate=0.05)
+    return Experiment(data, Model(width=512), optimization=optimization)
 
 
 def pictures_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     """A small convolutional network on 5,000 pictures with people's labels: short, and until it memorises."""
     examples, label_sets = data_sets.pictures(sources)
     written = data_sets.write(work, "pictures", examples)
-    given = _labels(work, "cifar10n_worst", label_sets["cifar10n_worst"])
+    given = data_sets.write_labels(work, "cifar10n_worst", label_sets["cifar10n_worst"])
     for name, epochs, seeds in (("short", 15, ((1, 1), (2, 1), (3, 1))), ("long", 60, ((1, 1),))):
         experiment = Experiment(
             data=Data(dataset=written, labels_file=given, scaling="standardize"),
@@ -201,7 +204,7 @@ def text_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     """News titles in Yoruba that keyword rules labelled: frequencies of letters, in 256 components."""
     examples, by_rules = data_sets.text(sources)
     written = data_sets.write(work, "text", examples)
-    given = _labels(work, "rules", by_rules)
+    given = data_sets.write_labels(work, "rules", by_rules)
     for name, file in (("clean", None), ("rules", given)):
         experiment = Experiment(data=Data(dataset=written, labels_file=file, scaling="none"))
         yield Cell(name, experiment, METHODS, ((0, 5),))
@@ -229,13 +232,6 @@ def hundred_cells(sources: Sources, work: Path) -> Iterator[Cell]:
     for noise in ("none", "symmetric-0.2", "symmetric-0.4"):
         experiment = under_noise(Experiment(data=Data(dataset=written, scaling="none")), noise)
         yield Cell(noise, experiment, METHODS, ((0, 3),))
-
-
-def _labels(work: Path, name: str, labels: NDArray) -> str:
-    """Writes given labels; what --labels-file calls them."""
-    path = work / f"{name}.npy"
-    np.save(path, labels)
-    return str(path)
 
 
 PARTS: dict[str, Callable[[Sources, Path], Iterator[Cell]]] = {
