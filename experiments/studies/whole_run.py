@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array, Int, Num
 
 from experiments.config import Experiment
 from experiments.training import epoch_loops, evaluation, metrics, steps
@@ -18,18 +18,22 @@ from experiments.training.steps import Inputs, StepParts, TrainState
 
 
 class Pictures(NamedTuple):
-    """What a run is trained and tested on, on the device.
+    """What a run is trained and tested on, on the device; vectors are pictures too.
 
     Attributes:
-      given: the labels that are trained on.
+      given: the labels that are trained on, of each seed.
       clean: the true ones, to measure how many wrong ones are memorised; never trained on.
     """
 
-    train_images: UInt8[Array, "n height width channels"]
-    given: Int[Array, "n"]
+    train_images: Num[Array, "n ..."]
+    given: Int[Array, "seeds n"]
     clean: Int[Array, "n"]
-    test_images: UInt8[Array, "m height width channels"]
+    test_images: Num[Array, "m ..."]
     test_labels: Int[Array, "m"]
+
+
+# What of it differs between seeds.
+SEED_AXES: Any = Pictures(None, 0, None, None, None)
 
 
 class Epoch(NamedTuple):
@@ -84,13 +88,12 @@ def loop_of_steps(parts: StepParts, experiment: Experiment) -> Callable[..., tup
     run_epoch, evaluate = epoch_loops.compile_loops(parts, experiment)
 
     def run(state, inputs, pictures, order_keys, augment_keys):
-        given = jnp.tile(pictures.given, (experiment.seeds, 1))
         measured = []
         for number in range(experiment.optimization.epochs):
             keys = (
                 jax.vmap(jax.random.fold_in, (0, None))(key, number) for key in (order_keys, augment_keys)
             )
-            state, batches = run_epoch(state, inputs, pictures.train_images, given, *keys)
+            state, batches = run_epoch(state, inputs, pictures.train_images, pictures.given, *keys)
             logits = evaluate(state.params, state.statistics, inputs, pictures.test_images)
             measured.append(_on_host(batches, np.argmax(logits, axis=-1), pictures))
         return state, Epoch(*(np.stack(values, axis=1) for values in zip(*measured, strict=True)))
@@ -100,7 +103,8 @@ def loop_of_steps(parts: StepParts, experiment: Experiment) -> Callable[..., tup
 
 def _on_host(batches: Batches, predicted: np.ndarray, pictures: Pictures) -> Epoch:
     predictions, indices = (np.asarray(x).reshape(len(x), -1) for x in (batches.predictions, batches.indices))
-    given, clean = (np.asarray(labels)[indices] for labels in (pictures.given, pictures.clean))
+    given = np.take_along_axis(np.asarray(pictures.given), indices, axis=1)
+    clean = np.asarray(pictures.clean)[indices]
     of_training = metrics.train_metrics(np.asarray(batches.loss), predictions, given, clean)
     return Epoch(**of_training, test_accuracy=metrics.accuracy(predicted, np.asarray(pictures.test_labels)))
 
@@ -121,7 +125,7 @@ def one_loop(parts: StepParts, experiment: Experiment) -> jax.stages.Wrapped:
         return jax.lax.scan(epoch, state, np.arange(optimization.epochs))
 
     axes = steps.seed_axes(parts)
-    over = steps.over_seeds(run, experiment.seeds, (axes, None, None, 0, 0), (axes, 0))
+    over = steps.over_seeds(run, experiment.seeds, (axes, None, SEED_AXES, 0, 0), (axes, 0))
     return jax.jit(over, donate_argnums=0)
 
 

@@ -120,6 +120,12 @@ def first_seed(parts: StepParts, state: TrainState) -> TrainState:
     return _along(seed_axes(parts), state, lambda x: x[0])
 
 
+def split_seeds(parts: StepParts, state: TrainState, num_seeds: int) -> list[TrainState]:
+    """The states of the seeds one by one, each with a leading axis over one seed."""
+    axes = seed_axes(parts)
+    return [_along(axes, state, lambda x, i=i: x[i : i + 1]) for i in range(num_seeds)]
+
+
 def over_seeds(function: Callable, num_seeds: int, in_axes: Any, out_axes: Any = 0) -> Callable:
     """`function` over a leading axis of seeds; a single seed is not batched, which is faster."""
     if num_seeds > 1:

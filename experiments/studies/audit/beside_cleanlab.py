@@ -20,7 +20,7 @@ from experiments.config import Data, Experiment
 from experiments.runs import run_folder
 from experiments.studies import data_sets
 from experiments.studies.data_sets import Examples, Sources
-from experiments.studies.recipe.benchmark import on_features
+from experiments.studies.recipe.cells import on_features
 from experiments.studies.templates import markdown
 from experiments.terminal import Progress, UserError
 from experiments.training.loop import train

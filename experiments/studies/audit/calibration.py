@@ -23,7 +23,7 @@ from experiments.config import Data, Experiment, Optimization
 from experiments.runs import run_folder
 from experiments.studies import data_sets
 from experiments.studies.data_sets import Examples, Sources
-from experiments.studies.recipe.benchmark import on_features
+from experiments.studies.recipe.cells import on_features
 from experiments.terminal import Progress
 from experiments.training.loop import train
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from experiments.pages import plots
 from experiments.runs import run_folder
-from experiments.studies.recipe.benchmark import RECIPE, RESULTS
+from experiments.studies.recipe.benchmark import RESULTS
+from experiments.studies.recipe.cells import RECIPE
 from noisy_optax import _recommended
 
 PICTURE = Path(__file__).parents[3] / "docs" / "methods" / "noticing.png"

@@ -26,9 +26,9 @@ class Programs:
         if concurrent.futures.wait(self._futures.values(), max(timeout, 0.0)).not_done:
             raise TimeoutError(f"other programs are not compiled after {timeout:.0f} s more")
 
-    def get(self, name: Hashable, timeout: float) -> Any:
+    def get(self, name: Hashable, timeout: float | None = None) -> Any:
         """The program, once it is compiled; raises TimeoutError if that takes longer."""
         try:
-            return self._futures[name].result(max(timeout, 0.0))
+            return self._futures[name].result(None if timeout is None else max(timeout, 0.0))
         except concurrent.futures.TimeoutError:
             raise TimeoutError(f"its program is not compiled after {timeout:.0f} s more") from None

@@ -102,6 +102,7 @@ def families(epochs: int, shape: Shape) -> list[Family]:
                 "ogc": f"ogc:{ogc}",
                 "phuber_cross_entropy": "phuber_cross_entropy:tau=2",
                 "mae_logit_bias": "mae_logit_bias",
+                "elr": "elr",
             },
         ),
         Family("SANER", 2, {"saner": f"cross_entropy+{saner}", "dal+saner": f"dal+{saner}"}),
@@ -119,8 +120,8 @@ PRESET = Family("preset", 1, {"cross_entropy": "cross_entropy"})
 
 def order(epochs: int, label_sets: Sequence[str]) -> list[Run]:
     """The runs of the matrix, the most valuable first."""
-    first = ("cross_entropy", "generalized_cross_entropy", "dal", "ogc_on_gce", "saner", "recommended")
-    then = ("ogc", "phuber_cross_entropy", "dal+saner", "mae_logit_bias")
+    first = ("cross_entropy", "elr", "recommended", "ogc", "dal", "saner", "generalized_cross_entropy")
+    then = ("ogc_on_gce", "phuber_cross_entropy", "dal+saner", "mae_logit_bias")
     columns = ("cifar10n_worst", "clean", "symmetric_40", "asymmetric_40")
     cells = [
         *((labels, method) for labels in columns for method in first),

@@ -173,7 +173,7 @@ class Matrix:
 
     def _pictures(self, labels: str) -> Pictures:
         given, clean = (jnp.asarray(self._sheets.labels[name]) for name in (labels, "clean"))
-        return Pictures(self._images[0], given, clean, self._images[1], self._test_labels)
+        return Pictures(self._images[0], given[None], clean, self._images[1], self._test_labels)
 
     def _timed(self) -> list[dict]:
         """Runs of this shape on this device."""

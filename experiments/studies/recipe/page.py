@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from experiments.runs import run_folder
 from experiments.studies import digits, templates
-from experiments.studies.recipe.benchmark import CHOSEN_ON, METHODS, PARTS, RECIPE, RESULTS
+from experiments.studies.recipe.benchmark import RESULTS
+from experiments.studies.recipe.cells import CHOSEN_ON, METHODS, PARTS, RECIPE
 from experiments.studies.templates import markdown
 from experiments.training import metrics
 

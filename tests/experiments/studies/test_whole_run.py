@@ -28,7 +28,7 @@ def pictures():
 
     (train_images, clean), (test_images, test_labels) = draw(EXAMPLES), draw(TESTED)
     given = np.where(np.arange(EXAMPLES) % 4 == 0, (clean + 1) % CLASSES, clean).astype(np.int32)
-    return Pictures(*map(jnp.asarray, (train_images, given, clean, test_images, test_labels)))
+    return Pictures(*map(jnp.asarray, (train_images, given[None], clean, test_images, test_labels)))
 
 
 def experiment(**changes):
@@ -48,6 +48,7 @@ def experiment(**changes):
 
 def prepared(method, asked, pictures):
     images = np.asarray(pictures.train_images)
+    pictures = pictures._replace(given=jnp.tile(pictures.given, (asked.seeds, 1)))
     parts = setup.assemble(method, asked, images.shape[1:], CLASSES, len(images))
     inputs = training_data.measure_inputs(images, scaling="standardize")
     keys = training_data.seed_keys(asked)

@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from experiments.config import Data, Experiment, Optimization
+from experiments.config import Data, Experiment, Model, Optimization
 from experiments.runs import run_folder
+from experiments.studies import data_sets, side_by_side
 from experiments.studies.data_sets import Sources
-from experiments.studies.recipe import benchmark, page
+from experiments.studies.recipe import benchmark, cells, page, rows
 from experiments.studies.recipe.page import Comparison, Measured
 from experiments.terminal import QUIET, UserError
 
@@ -20,7 +21,7 @@ NOWHERE = Sources(None, None, None, None)
 def small(tmp_path, monkeypatch):
     """A part with one cell of two methods, a run of an epoch each."""
     experiment = Experiment(data=Data(noise="symmetric", noise_rate=0.4), optimization=Optimization(epochs=1))
-    cell = benchmark.Cell("cell", experiment, ("cross_entropy", "cross_entropy larger decay"), ((3, 2),))
+    cell = cells.Cell("cell", experiment, ("cross_entropy", "cross_entropy larger decay"), ((3, 2),))
     monkeypatch.setattr(benchmark, "PARTS", {"small": lambda sources, work: iter([cell])})
     monkeypatch.setattr(benchmark, "RESULTS", tmp_path)
     return tmp_path / "small.jsonl"
@@ -28,39 +29,93 @@ def small(tmp_path, monkeypatch):
 
 def test_each_finished_run_is_a_line_and_is_not_run_again(small):
     benchmark.measure(("small",), NOWHERE, QUIET)
-    rows = run_folder.read_lines(small)
-    assert [benchmark.key_of(row) for row in rows] == [
+    found = run_folder.read_lines(small)
+    assert [rows.key_of(row) for row in found] == [
         ("cell", "cross_entropy", 3),
         ("cell", "cross_entropy larger decay", 3),
     ]
-    assert [row["config"]["optimization"]["weight_decay"] for row in rows] == [5e-4, 2e-3]
-    assert rows[0]["wrong"] == pytest.approx([0.4, 0.4], abs=1e-3)
+    assert [row["config"]["optimization"]["weight_decay"] for row in found] == [5e-4, 2e-3]
+    assert found[0]["wrong"] == pytest.approx([0.4, 0.4], abs=1e-3)
     # As if the second run had been interrupted.
-    small.write_text(json.dumps(rows[0] | {"seconds": -1}) + "\n")
+    small.write_text(json.dumps(found[0] | {"seconds": -1}) + "\n")
     benchmark.measure(("small",), NOWHERE, QUIET)
     again = run_folder.read_lines(small)
     assert [row["seconds"] < 0 for row in again] == [True, False]
-    assert again[1]["last"] == rows[1]["last"]
+    assert again[1]["last"] == found[1]["last"]
+
+
+@pytest.fixture
+def labelled(tmp_path, monkeypatch):
+    """A part whose two cells differ in their given labels; one of the two methods has a memory."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    features = rng.normal(size=(3, 8))[labels] + rng.normal(size=(300, 8))
+    examples = data_sets.Examples(features[:200], labels[:200], features[200:], labels[200:])
+    written = data_sets.write(tmp_path, "features", examples)
+
+    def parts(sources, work):
+        for name, wrong in (("clean", 0), ("tenth", 20)):
+            given = labels[:200].copy()
+            given[:wrong] = (given[:wrong] + 1) % 3
+            data = Data(
+                dataset=written, labels_file=data_sets.write_labels(tmp_path, name, given), scaling="none"
+            )
+            optimization = Optimization(epochs=6, batch_size=32)
+            experiment = Experiment(data, Model(width=16), optimization=optimization)
+            yield cells.Cell(name, experiment, ("cross_entropy", "recommended"), ((0, 1), (1, 1)))
+
+    monkeypatch.setattr(benchmark, "PARTS", {"features": parts, "one by one": parts})
+    monkeypatch.setattr(benchmark, "RESULTS", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_runs_side_by_side_are_the_runs_of_train(labelled, monkeypatch, at_once):
+    monkeypatch.setattr(side_by_side, "runs_at_once", lambda experiment, runs: min(runs, at_once))
+    benchmark.measure(("features",), NOWHERE, QUIET)
+    benchmark.measure(("one by one",), NOWHERE, QUIET)
+    together, alone = (
+        {rows.key_of(row): row for row in run_folder.read_lines(labelled / f"{part}.jsonl")}
+        for part in ("features", "one by one")
+    )
+    assert together.keys() == alone.keys()
+    assert len(together) == 8
+    for key, expected in alone.items():
+        found = together[key]
+        for name in ("curve", "memorised"):
+            # The summing order differs, and with it, now and then, one of the hundred predictions.
+            np.testing.assert_allclose(found[name], expected[name], atol=0.011)
+        assert found["wrong"] == pytest.approx(expected["wrong"])
+        for name in ("noticed", "seeds", "config"):
+            assert found[name] == expected[name]
+    # What is missing is measured, and nothing else.
+    path = labelled / "features.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-2]))
+    benchmark.measure(("features",), NOWHERE, QUIET)
+    again = path.read_text().splitlines(keepends=True)
+    assert again[:-2] == lines[:-2]
+    assert sorted(rows.key_of(json.loads(line)) for line in again) == sorted(together)
 
 
 def test_files_that_are_needed_are_asked_for(tmp_path):
     for part, flag in (("features", "--features"), ("pictures", "--pictures"), ("text", "--text")):
         with pytest.raises(UserError, match=flag):
-            next(benchmark.PARTS[part](NOWHERE, tmp_path))
+            next(cells.PARTS[part](NOWHERE, tmp_path))
 
 
 def test_the_last_epochs_are_a_tenth_and_at_least_five():
-    curve = [[float(i), 0.0] for i in range(100)]
-    assert benchmark.last_epochs(curve) == [94.5, 0.0]
-    assert benchmark.last_epochs(curve[:40]) == [37.0, 0.0]
+    curves = np.stack([np.arange(100.0), np.zeros(100)])
+    assert rows.last_epochs(curves) == [94.5, 0.0]
+    assert rows.last_epochs(curves[:, :40]) == [37.0, 0.0]
 
 
 def test_tables_and_classes_are_the_same_in_every_session(tmp_path):
     for part in ("tables", "hundred"):
-        cells = list(benchmark.PARTS[part](NOWHERE, tmp_path))
+        once = list(cells.PARTS[part](NOWHERE, tmp_path))
         first = {path.name: dict(np.load(path)) for path in tmp_path.glob("*.npz")}
-        assert [dataclasses.replace(c.experiment) for c in benchmark.PARTS[part](NOWHERE, tmp_path)] == [
-            c.experiment for c in cells
+        assert [dataclasses.replace(c.experiment) for c in cells.PARTS[part](NOWHERE, tmp_path)] == [
+            c.experiment for c in once
         ]
         for name, arrays in first.items():
             for key, array in np.load(tmp_path / name).items():
