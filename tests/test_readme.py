@@ -3,7 +3,7 @@ import re
 import jax
 import pytest
 
-from experiments.studies import results_pages
+from experiments.studies import real_size, results_pages
 from experiments.studies.audit import ranking
 from experiments.studies.bench import page
 from experiments.studies.claims import report
@@ -25,7 +25,7 @@ def test_the_tables_are_those_of_the_committed_results():
     for page_with_figure in (README, results_pages.INDEX.read_text()):
         assert learned_first.claim(learned_first.read_curves(learned_first.CURVES)) in page_with_figure
     assert results_pages.results_page() == (results_pages.RESULTS / "README.md").read_text()
-    assert results_pages.cifar10n_page() == (results_pages.CIFAR10N / "README.md").read_text()
+    assert real_size.page() == real_size.PAGE.read_text()
     assert ranking.page() == (ranking.RESULTS / "README.md").read_text()
     assert page.page() == (page.RESULTS / "README.md").read_text()
     assert report.page() == (report.RESULTS / "README.md").read_text()

@@ -219,12 +219,17 @@ def many_classes(accuracies: dict[str, dict[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def matrix(accuracies: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+def matrix(
+    accuracies: dict[str, dict[str, np.ndarray]],
+    path: Path,
+    title: str = "test accuracy in %, mean over seeds of the last 10 epochs",
+) -> None:
     """A heat map of methods against cells: the accuracy, coloured by how far it is from the column's best.
 
     Args:
       accuracies: in percent, `[seeds]`, by cell and method.
       path: of the PNG file.
+      title: says what the numbers are.
     """
     cells, methods = list(accuracies), list(next(iter(accuracies.values())))
     means = np.array([[np.mean(accuracies[cell][method]) for cell in cells] for method in methods])
@@ -249,7 +254,7 @@ def matrix(accuracies: dict[str, dict[str, np.ndarray]], path: Path) -> None:
     axes.set_yticks(range(len(methods)), [method.replace(",base", ",\nbase") for method in methods])
     axes.tick_params(length=0, labelsize="small")
     figure.colorbar(image, label="points below the best of the column", extend="max")
-    axes.set_title("test accuracy in %, mean over seeds of the last 10 epochs", fontsize="medium")
+    axes.set_title(title, fontsize="medium")
     _save(figure, path)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import digits, estimator, templates
+from experiments.studies import digits, estimator, real_size, templates
 from experiments.studies.audit import calibration_page, ranking
 from experiments.studies.bench import page as bench_page
 from experiments.studies.claims import report
@@ -21,7 +21,6 @@ from experiments.training import metrics
 from experiments.training.metrics import percent
 
 RESULTS = Path(__file__).parent.parent / "results" / "digits"
-CIFAR10N = RESULTS.parent / "cifar10n"
 README = Path(__file__).parents[2] / "README.md"
 INDEX = README.parent / "docs" / "index.md"
 
@@ -67,11 +66,11 @@ def write() -> list[Path]:
         README: lambda: learned_first.with_claim(readme(README.read_text())),
         INDEX: lambda: learned_first.with_claim(INDEX.read_text()),
         RESULTS / "README.md": results_page,
-        CIFAR10N / "README.md": cifar10n_page,
         ranking.RESULTS / "README.md": ranking.page,
         report.RESULTS / "README.md": report.page,
         bench_page.RESULTS / "README.md": bench_page.page,
         recipe_page.PAGE: recipe_page.page,
+        real_size.PAGE: real_size.page,
         calibration_page.PAGE: calibration_page.page,
         estimator.RESULTS / "README.md": estimator.page,
     }
@@ -81,7 +80,8 @@ def write() -> list[Path]:
     learned_first.draw(learned_first.read_curves(learned_first.CURVES), learned_first.PICTURE)
     calibration_page.draw(calibration_page.PICTURE)
     noticing.draw(noticing.PICTURE)
-    return [*pages, learned_first.PICTURE, calibration_page.PICTURE, noticing.PICTURE]
+    real_size.draw(real_size.PICTURE)
+    return [*pages, learned_first.PICTURE, calibration_page.PICTURE, noticing.PICTURE, real_size.PICTURE]
 
 
 def _made(path: Path, make: Callable[[], str]) -> str:
@@ -96,12 +96,12 @@ def _made(path: Path, make: Callable[[], str]) -> str:
 
 def readme(text: str) -> str:
     """README.md with a new table between its markers."""
-    start, end = "<!-- digits table -->\n", "<!-- end of digits table -->"
+    start, end = "<!-- real size table -->\n", "<!-- end of real size table -->"
     before, found_start, rest = text.partition(start)
     _, found_end, after = rest.partition(end)
     if not (found_start and found_end):
         raise UserError(f"{README}: the markers {start.strip()} and {end} are missing")
-    return before + start + of_matrix(_read("matrix")) + end + after
+    return before + start + real_size.accuracy_table(real_size.telling()) + end + after
 
 
 def load() -> dict[str, dict[str, Any]]:
@@ -140,20 +140,6 @@ def of_elr(measured: dict[str, dict[str, Any]]) -> str:
     for decay, cells in shown.items():
         spreads = (metrics.spread(of_cell["elr"]) for of_cell in cells.values())
         rows.append([decay, *(f"{s['mean']:.1f} ± {s['sd']:.1f}" for s in spreads)])
-    return markdown(rows)
-
-
-def _one_by_one(results: list[dict[str, Any]]) -> str:
-    """The methods of a comparison whose seeds were run one by one, and what each lost to cross-entropy."""
-    rows = [["method", "last-10 mean", "less cross-entropy"], ["---", "---:", "---:"]]
-    shown = {
-        method: np.concatenate([r["methods"][method]["last_10_mean"]["per_seed"] for r in results])
-        for method in results[0]["methods"]
-    }
-    for method, accuracy in shown.items():
-        mean, half = metrics.paired_difference(100 * accuracy, 100 * shown["cross_entropy"])
-        difference = "" if method == "cross_entropy" else f"{mean:+.2f} ± {half:.2f}"
-        rows.append([f"`{method}`", percent(metrics.spread(accuracy)), difference])
     return markdown(rows)
 
 
@@ -311,35 +297,3 @@ def results_page() -> str:
         regression_seeds=regression_seeds,
         regression=regression(),
     )
-
-
-def cifar10n_page() -> str:
-    """The page beside the results on a part of CIFAR-10 with labels that people gave."""
-    cnn, resnet = (run_folder.read_json(CIFAR10N / f"{name}.json") for name in ("cnn", "resnet18"))
-    rows = [["method", "last-10 mean", "best epoch"], ["---", "---:", "---:"]]
-    for method, own in cnn["methods"].items():
-        rows.append([f"`{method}`", percent(own["last_10_mean"]), percent(own["best_epoch"])])
-    short = [
-        run_folder.read_json(CIFAR10N / f"short-{seed}.json")["cells"]["labels-file"] for seed in range(3)
-    ]
-    provenance = cnn["provenance"]
-    wrong = f"{cnn['realised_noise']['rate'][0]:.1%}"
-    data = cnn["config"]["data"]
-    examples = f"--dataset {data['dataset']} --labels-file {data['labels_file']}"
-    return templates.render(
-        "cifar10n.md.jinja",
-        wrong=wrong,
-        provenance=provenance,
-        cnn_run=cnn,
-        cnn=markdown(rows),
-        short_run=short[0],
-        short_seeds=len(short),
-        short=_one_by_one(short),
-        resnet=resnet,
-        resnet_accuracy=percent(resnet["last"]),
-        examples=examples,
-    )
-
-
-def _range(seeds: list[int]) -> str:
-    return f"{seeds[0]} to {seeds[-1]}"

@@ -25,15 +25,16 @@ class Pictures(NamedTuple):
       clean: the true ones, to measure how many wrong ones are memorised; never trained on.
     """
 
-    train_images: Num[Array, "n ..."]
-    given: Int[Array, "seeds n"]
-    clean: Int[Array, "n"]
-    test_images: Num[Array, "m ..."]
-    test_labels: Int[Array, "m"]
+    train_images: Num[Array | np.ndarray, "n ..."]
+    given: Int[Array | np.ndarray, "seeds n"]
+    clean: Int[Array | np.ndarray, "n"]
+    test_images: Num[Array | np.ndarray, "m ..."]
+    test_labels: Int[Array | np.ndarray, "m"]
 
 
+_AXES: tuple[Any, ...] = (None, 0, None, None, None)
 # What of it differs between seeds.
-SEED_AXES: Any = Pictures(None, 0, None, None, None)
+SEED_AXES = Pictures(*_AXES)
 
 
 class Epoch(NamedTuple):
@@ -140,13 +141,15 @@ def measure(
     )
     wrong = given != clean
     memorised = jnp.sum((predictions == given) & wrong) / jnp.maximum(jnp.sum(wrong), 1)
-    tested = predict_in_chunks(parts, state, inputs, pictures.test_images) == pictures.test_labels
+    tested = (
+        predict_in_chunks(parts, state, inputs, jnp.asarray(pictures.test_images)) == pictures.test_labels
+    )
     return Epoch(
         jnp.mean(batches.loss),
         jnp.mean(predictions == given),
         jnp.mean(predictions == clean),
         memorised,
-        jnp.mean(tested),
+        jnp.mean(tested == pictures.test_labels),
     )
 
 

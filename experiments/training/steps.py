@@ -1,5 +1,6 @@
 """A training step, from raw images to the next state, and what makes it one over seeds."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -123,7 +124,7 @@ def first_seed(parts: StepParts, state: TrainState) -> TrainState:
 def split_seeds(parts: StepParts, state: TrainState, num_seeds: int) -> list[TrainState]:
     """The states of the seeds one by one, each with a leading axis over one seed."""
     axes = seed_axes(parts)
-    return [_along(axes, state, lambda x, i=i: x[i : i + 1]) for i in range(num_seeds)]
+    return [_along(axes, state, operator.itemgetter(slice(i, i + 1))) for i in range(num_seeds)]
 
 
 def over_seeds(function: Callable, num_seeds: int, in_axes: Any, out_axes: Any = 0) -> Callable:

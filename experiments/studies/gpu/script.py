@@ -20,8 +20,8 @@ from experiments.studies.whole_run import Pictures
 from experiments.terminal import UserError
 from experiments.training import training_data
 
-# Long enough to memorise; the shorter one is taken if fewer than `WANTED_RUNS` of the longer would fit.
-LONG, SHORT, WANTED_RUNS = 60, 40, 8
+# Long enough to memorise.
+EPOCHS = 40
 # What a measurement of ResNet-18's speed may take, on both sides.
 SPEED_SECONDS = 20.0
 
@@ -36,8 +36,8 @@ class Arguments:
     """A folder with the sheets train-*.webp (the first ones are enough) and test-*.webp and labels.npz."""
     results: Path = Path("runs/gpu")
     """The folder for results.jsonl and README.md; results that it already has are not measured again."""
-    epochs: int | None = None
-    """Epochs of each training run; by default 60, or 40 if the device is slow."""
+    epochs: int = EPOCHS
+    """Epochs of each training run."""
     width: int = 256
     """Channels of the speed-run network."""
     batch_size: int = 1024
@@ -86,25 +86,19 @@ def measure(arguments: Arguments, now: Session) -> None:
     matrix = Matrix(now, sheets, shape)
     size = speed.Size(examples=32, batch_size=8, toy=True, blocks=1) if toys else speed.Size()
 
-    longest = arguments.epochs or matrix.epochs_so_far() or LONG
+    families = runs.families(arguments.epochs, shape)
     matrix.compile(runs.PRESET, runs.PRESET_EPOCHS)
-    for family in runs.families(longest, shape):
-        matrix.compile(family, longest)
-    for method in speed.METHODS:
-        matrix.compile_resnet(method, arguments.precision, size)
-
     preset = runs.Run("cross_entropy", "clean", runs.PRESET_EPOCHS)
+    for family in families:
+        matrix.compile(family, arguments.epochs)
     now.carry_out(matrix.job(preset, runs.PRESET))
-    for method in speed.METHODS:
-        now.carry_out(matrix.resnet_job(method, arguments.precision, size))
-    epochs = arguments.epochs or matrix.epochs_so_far() or matrix.epochs_that_fit()
-    by_method = {name: family for family in runs.families(epochs, shape) for name in family.methods}
-    for run in runs.order(epochs, tuple(sheets.labels)):
-        matrix.compile(by_method[run.method], epochs)
+    by_method = {name: family for family in families for name in family.methods}
+    for run in runs.order(arguments.epochs, tuple(sheets.labels)):
         now.carry_out(matrix.job(run, by_method[run.method]))
-    if not toys:
+    # Last: choosing kernels for ResNet-18 takes minutes.
+    for precision in (arguments.precision,) if toys else (arguments.precision, "float32"):
         for method in speed.METHODS:
-            now.carry_out(matrix.resnet_job(method, "float32", size))
+            now.carry_out(matrix.resnet_job(method, precision, size))
     published.carry_out(now, sheets, arguments.results, toy=toys)
     page.write(arguments.results)
     now.say(f"results {arguments.results / page.FILE}")
@@ -195,15 +189,3 @@ class Matrix:
         latest = same[-1]
         each = latest["seconds"] / (latest["epochs"] * latest["examples"] * latest["gradients"])
         return each * run.epochs * self._examples * family.gradients
-
-    def epochs_so_far(self) -> int | None:
-        """What the folder's runs of the matrix have been trained for, with which new ones are compared."""
-        found = [result["epochs"] for result in self._timed() if result["program"] != runs.PRESET.name]
-        return found[-1] if found else None
-
-    def epochs_that_fit(self) -> int:
-        """The longer runs, if enough of them fit into the minutes."""
-        run = runs.Run("cross_entropy", "clean", LONG)
-        fit = self._now.left() >= WANTED_RUNS * self._expected(run, runs.families(LONG, self._shape)[0])
-        self._now.say(f"runs of {LONG if fit else SHORT} epochs, from the time that the first run took")
-        return LONG if fit else SHORT

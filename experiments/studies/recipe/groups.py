@@ -69,10 +69,9 @@ def grouped(cells: Iterable[Cell], finished: set[tuple[str, str, int]]) -> Itera
 def load_pictures(experiment: Experiment) -> tuple[Pictures, int]:
     """The data set with its given labels, and the number of classes."""
     dataset, _, split = training_data.load(experiment, QUIET)
-    pictures = Pictures(
-        split.train_images, split.train_given, split.train_clean, dataset.test_images, dataset.test_labels
-    )
-    return pictures, dataset.num_classes
+    of_training = split.train_images, split.train_given, split.train_clean
+    arrays: tuple[Any, ...] = (*of_training, dataset.test_images, dataset.test_labels)
+    return Pictures(*arrays), dataset.num_classes
 
 
 def line(cell: Cell, method: str, seed: int, pictures: Pictures, found: Measured) -> dict[str, Any]:

@@ -55,4 +55,4 @@ def line(cell: Cell, method: str, experiment: Experiment, accuracies: NDArray) -
 def last_epochs(accuracies: NDArray) -> list[float]:
     """The mean accuracy of the last epochs, for each seed: ten of a hundred, five of forty, at least five."""
     last = max(5, accuracies.shape[1] // 10)
-    return np.mean(accuracies[:, -last:], axis=1, dtype=np.float64).tolist()
+    return [float(np.mean(of_seed[-last:], dtype=np.float64)) for of_seed in accuracies]
