@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from experiments import method_names
-from experiments.data import augmentation, label_file
+from experiments.data import label_file
 from experiments.data import options as data_options
-from experiments.data.augmentation import Augmentation
 from experiments.data.options import NOISE_KINDS, Data, Noise
+from experiments.data.pictures import augmentation
+from experiments.data.pictures.augmentation import Augmentation
 from experiments.models import options as model_options
 from experiments.models.options import Model, norm_of
 from experiments.terminal import UserError, check_range
@@ -141,9 +142,9 @@ def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
     data = experiment.data
     kind, _, where = data.dataset.partition(":")
     # A folder's name may have dots in it, and `.` has no name of its own.
-    if kind in ("folder", "npz"):
+    if kind in ("folder", "npz", "npy", "csv"):
         path = Path(where).resolve()
-        path = path.with_suffix("") if kind == "npz" else path
+        path = path if kind == "folder" else path.with_suffix("")
         # Files of one name in several folders are different data sets.
         parts = [path.name] if path.parent == Path.cwd() else path.parts[-2:]
         dataset = folder_name("-".join(part.strip("/") for part in parts).strip("-"))

@@ -1,6 +1,5 @@
 """Which training labels are probably wrong: ranked, with a suggestion for each, and their share."""
 
-import csv
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,8 @@ from sklearn.metrics import roc_auc_score
 import noisy_optax as nox
 from experiments.commands.flags import Audit
 from experiments.data.dataset import Dataset, Images, Stream
-from experiments.runs import run_folder, saved_model
+from experiments.runs import audit_files, run_folder, saved_model
+from experiments.runs.audit_files import Verdict, is_wrong
 from experiments.terminal import Progress, UserError
 from experiments.training import loop, training_data
 from noisy_optax.audit import Dynamics
@@ -29,8 +29,6 @@ Method = Literal["dynamics", "mixture", "both"]
 
 # The fields of the dynamics that are arrays over examples.
 OF_EXAMPLES = [name for name in Dynamics._fields if name not in ("epochs", "share")]
-# A label is judged wrong from this probability on.
-CUT = 0.5
 # Shorter runs than these are not among those that the intervals were measured on.
 FEWEST_EPOCHS = 10
 
@@ -48,16 +46,6 @@ class Evidence(NamedTuple):
     clean: NDArray[np.int32] | None
     probabilities: NDArray[np.float32]
     dynamics: Dynamics
-
-
-class Verdict(NamedTuple):
-    """A `nox.audit.Verdict` on the host."""
-
-    probability_wrong: NDArray[np.floating]
-    score: NDArray[np.floating]
-    suggested: NDArray[np.int32]
-    share: NDArray[np.floating]
-    learnt: NDArray[np.bool_]
 
 
 def run(command: Audit, console: Console) -> None:
@@ -90,7 +78,8 @@ def audit(
         "provenance": run_folder.provenance(),
     }
     order = np.argsort(-verdict.score, kind="stable")
-    write(run_dir, order, given, verdict, evidence.probabilities[chosen].mean(axis=0), dataset, result)
+    probabilities = evidence.probabilities[chosen].mean(axis=0)
+    audit_files.write(run_dir, order, given, verdict, probabilities, dataset, result, progress)
     if verdict.learnt:
         console.print(table(order[:10], given, verdict, dataset))
     else:
@@ -148,14 +137,14 @@ def in_words(rate: dict[str, float] | None, judged_wrong: int, examples: int, ep
     return lines
 
 
-def is_wrong(verdict: Verdict) -> NDArray[np.bool_]:
-    """Which labels are judged wrong."""
-    return verdict.probability_wrong > CUT
-
-
 def check_writable(run_dir: Path) -> None:
     """Raises UserError where nothing can be written, before hours of training are."""
-    run_folder.read_config(run_dir)
+    if "comparison" in run_folder.read_config(run_dir):
+        runs = sorted(path.parent for path in run_dir.glob("*/config.json"))
+        raise UserError(
+            f"{run_dir} is a comparison of several runs; audit one of them: "
+            f"{', '.join(map(str, runs)) or 'none has begun'}"
+        )
     probe = run_dir / "labels.csv.unfinished"
     try:
         probe.touch()
@@ -182,6 +171,12 @@ def collect(run_dir: Path, folds: int | None, progress: Progress) -> tuple[Datas
         if not 2 <= folds <= shape[1]:
             raise UserError(
                 f"--folds must be from 2 to {shape[1]}, the number of training examples, got {folds}"
+            )
+        left = shape[1] - -(-shape[1] // folds)
+        if left < run.experiment.optimization.batch_size:
+            raise UserError(
+                f"--folds {folds} leaves {left} examples to train on, less than a batch of the run "
+                f"({run.experiment.optimization.batch_size}); train it again with a smaller --batch-size"
             )
         parts = _train_folds(run_dir, run, folds, progress)
     probabilities = np.zeros((*shape, dataset.num_classes), np.float32)
@@ -300,58 +295,6 @@ def _at(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDA
     return np.take_along_axis(probabilities, labels[..., None], axis=-1)[..., 0]
 
 
-def write(
-    run_dir: Path,
-    order: NDArray[np.integer],
-    given: NDArray[np.integer],
-    verdict: Verdict,
-    probabilities: NDArray[np.floating],
-    dataset: Dataset,
-    result: dict[str, Any],
-) -> None:
-    """The three files, each whole or not at all."""
-
-    def csv_file(path):
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows(rows(order, given, verdict, dataset))
-
-    def npz_file(path):
-        with path.open("wb") as file:
-            np.savez_compressed(
-                file,
-                given_labels=given.astype(np.int32),
-                probabilities=probabilities.astype(np.float32),
-                probability_wrong=verdict.probability_wrong.astype(np.float32),
-            )
-
-    for name, make in (("labels.csv", csv_file), ("audit.npz", npz_file)):
-        with run_folder.whole(run_dir / name) as unfinished:
-            make(unfinished)
-    # Last: with it the audit is finished.
-    run_folder.write_json(run_dir / "audit.json", result)
-
-
-def rows(
-    order: NDArray[np.integer], given: NDArray[np.integer], verdict: Verdict, dataset: Dataset
-) -> Iterator[list[object]]:
-    """The lines of labels.csv."""
-    files, names = dataset.train_files, dataset.class_names
-    yield [
-        *("rank", "index", "given_label", "suggested_label", "probability_wrong", "judged_wrong"),
-        *["file"] * bool(files),
-        *["given_class", "suggested_class"] * bool(names),
-    ]
-    wrong = is_wrong(verdict)
-    for rank, index in enumerate(order, 1):
-        labels = int(given[index]), int(verdict.suggested[index])
-        yield [
-            *(rank, int(index), *labels, f"{verdict.probability_wrong[index]:.6f}"),
-            "true" if wrong[index] else "false",
-            *([files[index]] if files else []),
-            *([names[label] for label in labels] if names else []),
-        ]
-
-
 def table(
     order: NDArray[np.integer], given: NDArray[np.integer], verdict: Verdict, dataset: Dataset
 ) -> Table:
@@ -359,11 +302,11 @@ def table(
     printed = Table(title="labels most probably wrong", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("rank", "index", "given", "suggested", "wrong with probability"):
         printed.add_column(heading, justify="right", no_wrap=True)
-    if dataset.train_files:
-        printed.add_column("file", overflow="fold")
+    if dataset.train_names:
+        printed.add_column(dataset.named_by, overflow="fold")
     names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
     for rank, index in enumerate(order, 1):
         labels = escape(names[given[index]]), escape(names[verdict.suggested[index]])
-        file = [escape(dataset.train_files[index])] if dataset.train_files else []
-        printed.add_row(str(rank), str(index), *labels, f"{verdict.probability_wrong[index]:.4f}", *file)
+        name = [escape(dataset.train_names[index])] if dataset.train_names else []
+        printed.add_row(str(rank), str(index), *labels, f"{verdict.probability_wrong[index]:.4f}", *name)
     return printed

@@ -10,7 +10,10 @@ from experiments.config import Experiment, Placement
 from experiments.training.devices import FigureFormat
 
 # The order in which `--help` shows them: what is set first comes first.
-_DATA = ("dataset", "data_dir", "image_size", "stream", "scaling", "validation_fraction")
+_DATA = (
+    *("dataset", "label", "id", "num_classes", "data_dir", "image_size", "stream", "scaling"),
+    "validation_fraction",
+)
 _LABELS = ("noise", "noise_rate", "labels_file")
 _OPTIMIZATION = (
     *("epochs", "batch_size", "optimizer", "learning_rate", "learning_rate_schedule", "learning_rate_steps"),
@@ -84,10 +87,10 @@ class Predict:
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """Folder of a finished or interrupted run of `train`."""
     data: Annotated[Positional[str], arg(metavar="DATA")]
-    """`digits` (its test part); `npz:FILE` or just FILE, with an array `images` or `test_images`;
-    `folder:DIR` with image files, with sub-folders of image files, or with the folders train and test."""
+    """A table, a picture, a folder of pictures (or of sub-folders, or with train and test), an npy file, an
+    npz file with an array `images`, `test_images` or `train_images`; or `digits` (its test part)."""
     output: Path | None = None
-    """FILE.csv (index, label, probability, and the names of file and class if there are any) or FILE.npz
+    """FILE.csv (index, label, probability, and the id or file and the class if they have names) or FILE.npz
     (labels, probabilities); by default RUN/predictions.csv."""
 
 

@@ -9,7 +9,9 @@ from rich.console import Console
 
 from experiments.commands.flags import Predict
 from experiments.data import sources
-from experiments.runs import run_folder, saved_model
+from experiments.data.class_labels import Classes
+from experiments.data.sources import Known
+from experiments.runs import run_folder, saved_columns, saved_model
 from experiments.terminal import Progress, UserError
 
 
@@ -26,13 +28,18 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
     if output.suffix not in (".csv", ".npz"):
         raise UserError(f"--output {output} must end in .csv or .npz")
     class_names = tuple(resolved.get("class_names") or ())
-    images, labels, names = sources.load_images(
-        data,
+    asked = model.experiment.data
+    offset = resolved.get("offset")
+    known = Known(
         channels=1 if resolved["input_shape"][-1] == 1 else 3,
-        image_size=model.experiment.data.image_size,
-        classes=class_names,
-        progress=progress,
+        image_size=asked.image_size,
+        classes=Classes(resolved["num_classes"], class_names or None),
+        columns=saved_columns.load(run_dir),
+        offset=None if offset is None else np.asarray(offset),
+        label=asked.label,
+        named_by=resolved.get("named_by"),
     )
+    images, labels, names, named_by = sources.load_images(data, known, progress)
     found, trained_on = (
         [str(images.dtype), list(images.shape[1:])],
         [resolved["input_dtype"], resolved["input_shape"]],
@@ -44,7 +51,7 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
         )
 
     probabilities = saved_model.probabilities(model, images).mean(axis=0)
-    _write(output, probabilities, names, class_names)
+    _write(output, probabilities, names, named_by, class_names)
 
     predicted = probabilities.argmax(axis=1)
     of_epoch = f"the model of epoch {model.epoch}"
@@ -56,7 +63,11 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
 
 
 def _write(
-    path: Path, probabilities: np.ndarray, names: list[str] | None, class_names: tuple[str, ...]
+    path: Path,
+    probabilities: np.ndarray,
+    names: list[str] | None,
+    named_by: str,
+    class_names: tuple[str, ...],
 ) -> None:
     with run_folder.whole(path) as unfinished:
         if path.suffix == ".npz":
@@ -64,13 +75,13 @@ def _write(
                 np.savez_compressed(file, labels=probabilities.argmax(axis=1), probabilities=probabilities)
         else:
             with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as table:
-                csv.writer(table).writerows(_rows(probabilities, names, class_names))
+                csv.writer(table).writerows(_rows(probabilities, names, named_by, class_names))
 
 
 def _rows(
-    probabilities: np.ndarray, names: list[str] | None, class_names: tuple[str, ...]
+    probabilities: np.ndarray, names: list[str] | None, named_by: str, class_names: tuple[str, ...]
 ) -> Iterator[list[object]]:
-    yield ["index", "label", "probability", *["file"] * bool(names), *["class"] * bool(class_names)]
+    yield ["index", "label", "probability", *[named_by] * bool(names), *["class"] * bool(class_names)]
     for index, row in enumerate(probabilities):
         label = int(row.argmax())
         known = [*([names[index]] if names else []), *([class_names[label]] if class_names else [])]

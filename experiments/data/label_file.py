@@ -7,9 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data import npz
-from experiments.data.dataset import Labels, check_labels
-from experiments.terminal import UserError, one_line
+from experiments.data import array_files, class_labels
+from experiments.data.class_labels import Classes
+from experiments.data.dataset import Labels
+from experiments.data.tables import encoding
+from experiments.data.tables import read as tables
+from experiments.terminal import UserError
 
 # What an npz file may call the labels that it takes for the true ones.
 _CLEAN_KEYS = ("clean", "clean_label")
@@ -28,47 +31,76 @@ def parse(text: str) -> Reference:
     return Reference(Path(path), key) if colon and path.endswith(".npz") else Reference(Path(text), None)
 
 
-def read(text: str, own: Labels, num_classes: int, *, numbered: bool = True) -> Labels:
+def read(
+    text: str,
+    own: Labels,
+    classes: Classes,
+    *,
+    column: str | None = None,
+    numbered: bool = True,
+) -> Labels:
     """The labels that `--labels-file` names, one for each of the source's `own`.
 
     If the file has the true labels too, they must be the source's own: else it is for other examples, or
     for these in another order. A source that is not `numbered` has an order of its own, so that it must.
     """
+    path, _ = parse(text)
+    key, raw, clean = raw_labels(text, len(own), column)
+
+    def indices(key, labels):
+        lengths = {key: len(own)}
+        number, names = classes
+        return class_labels.to_indices(path, {key: labels}, lengths, names=names, num_classes=number)[0][key]
+
+    for name, array in clean.items():
+        _check_clean(path, name, indices(name, array), own)
+    if not numbered and not clean:
+        raise UserError(
+            f"{path}: the data set comes in an order of its own; expected an npz file that has its labels, "
+            f"as 'clean', beside the others, to compare them"
+        )
+    return indices(key, raw)
+
+
+def raw_labels(text: str, length: int, column: str | None) -> tuple[str, NDArray, dict[str, NDArray]]:
+    """The labels as the file has them and what it calls them, and what it says are the true ones, by name."""
     path, key = parse(text)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    not_comparable = (
-        f"{path}: the data set comes in an order of its own; expected an npz file that has its labels, as "
-        f"'clean', beside the others, to compare them"
-    )
     if path.suffix == ".npy":
-        if not numbered:
-            raise UserError(not_comparable)
-        return check_labels(path, "the array", _read_npy(path), len(own), num_classes)
+        return "the array", array_files.read_npy(path), {}
+    if path.suffix in tables.SUFFIXES:
+        return column or "the column", labels_of_table(path, column), {}
     _refuse_pickle(path)
-    arrays = npz.read_all(path)
-    for name in _CLEAN_KEYS:
-        if name in arrays:
-            _check_clean(path, name, arrays[name], own, num_classes)
-    if not numbered and not set(_CLEAN_KEYS) & arrays.keys():
-        raise UserError(not_comparable)
-    key = key or _only_key(path, arrays, len(own))
+    arrays = array_files.read_all(path)
+    clean = {name: arrays[name] for name in _CLEAN_KEYS if name in arrays}
+    key = key or _only_key(path, arrays, length)
     if key not in arrays:
         raise UserError(f"{path}: array {key!r} is missing; the file has {sorted(arrays)}")
-    return check_labels(path, key, arrays[key], len(own), num_classes)
+    return key, arrays[key], clean
 
 
-def _read_npy(path: Path) -> NDArray:
-    try:
-        with path.open("rb") as file:
-            array = np.load(file, allow_pickle=False)
-    # What NumPy and the parser of its headers raise depends on where the file is damaged.
-    except Exception as error:
-        hint = "; save its arrays with numpy.savez" if "pickle" in str(error) else ""
-        raise UserError(f"{path}: cannot be read as an npy file ({one_line(error)}){hint}") from error
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: expected a single array, got an npz archive; rename it to FILE.npz")
-    return array
+def labels_of_table(path: Path, column: str | None) -> NDArray:
+    """The labels of a table, from its only column if none is named."""
+    table = tables.read(path)
+    if column is None:
+        if len(table.columns) != 1:
+            raise UserError(
+                f"{path}: has {len(table.columns)} columns; expected --label COLUMN, one of "
+                f"{tables.listed(table.columns)}"
+            )
+        column = next(iter(table.columns))
+    return tables.labels_of(table, column)
+
+
+def names_in(text: str, column: str | None, id_column: str | None) -> tuple[list[str] | None, str]:
+    """What a table of labels calls its rows, and the column that does."""
+    path, _ = parse(text)
+    if path.suffix not in tables.SUFFIXES:
+        return None, "file"
+    table = tables.read(path)
+    ids = encoding.id_column(table, id_column, column)
+    return tables.names_of(table, ids), ids or "file"
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -92,8 +124,8 @@ def _has_pickle(path: Path) -> bool:
         return False
 
 
-def _check_clean(path: Path, name: str, clean: NDArray, own: Labels, num_classes: int) -> None:
-    differing = np.flatnonzero(check_labels(path, name, clean, len(own), num_classes) != own)
+def _check_clean(path: Path, name: str, clean: Labels, own: Labels) -> None:
+    differing = np.flatnonzero(clean != own)
     if differing.size:
         first = differing[0]
         raise UserError(
@@ -105,12 +137,12 @@ def _check_clean(path: Path, name: str, clean: NDArray, own: Labels, num_classes
 
 def _only_key(path: Path, arrays: dict[str, NDArray], length: int) -> str:
     def fits(array):
-        return array.shape == (length,) and np.issubdtype(array.dtype, np.integer)
+        return array.shape == (length,) and array.dtype.kind in "iuU"
 
     found = [name for name, array in arrays.items() if name not in _CLEAN_KEYS and fits(array)]
     if len(found) != 1:
         raise UserError(
-            f"{path}: expected one array of {length} integers, found {found or 'none'} among {sorted(arrays)}"
+            f"{path}: expected one array of {length} labels, found {found or 'none'} among {sorted(arrays)}"
             f"{'; choose with --labels-file FILE.npz:KEY' if found else ''}"
         )
     return found[0]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from experiments.config import Data
 from experiments.data import label_file
+from experiments.data.class_labels import Classes
 from experiments.data.dataset import Dataset, Images, Stream
 from experiments.terminal import UserError
 from noisy_optax import noise
@@ -43,9 +44,15 @@ class GivenLabels(NamedTuple):
 def corrupt(data: Data, dataset: Dataset, keys: jax.Array) -> GivenLabels:
     """The training labels with the configured noise, once per key in `keys`, or from the labels file."""
     labels, clean, num_classes = dataset.train_labels, dataset.train_clean_labels, dataset.num_classes
-    if data.labels_file is not None:
+    if data.labels_file is not None and not data.dataset.startswith("npy:"):
         clean = labels if clean is None else clean
-        from_file = label_file.read(data.labels_file, clean, num_classes, numbered=dataset.numbered)
+        from_file = label_file.read(
+            data.labels_file,
+            clean,
+            Classes(num_classes, dataset.class_names),
+            column=data.label,
+            numbered=dataset.numbered,
+        )
         given = np.broadcast_to(from_file, (len(keys), len(clean)))
     elif data.noise == "none" or data.noise_rate is None:
         given = np.broadcast_to(labels, (len(keys), len(labels)))

@@ -17,14 +17,19 @@ class Data:
     """The examples, and what is done to their training labels."""
 
     dataset: str = "digits"
-    """`digits`; `npz:FILE` with arrays train_images, train_labels and optionally test_images, test_labels,
-    train_clean_labels; `folder:DIR` with a sub-folder of PNG, JPEG or WebP files for each class, or with
-    such DIR/train and DIR/test; `tfds:NAME`, or just cifar10, cifar100, mnist or fashion_mnist, from
-    TensorFlow Datasets (`prepare` it once)."""
+    """A table `csv:FILE` with --label; pictures `folder:DIR`, a sub-folder for each class; vectors or
+    pictures `npy:FILE` with --labels-file; arrays `npz:FILE`; `digits`; `tfds:NAME`, cifar10, cifar100,
+    mnist or fashion_mnist (`prepare` them)."""
+    label: str | None = None
+    """Column of a table that holds the labels."""
+    id: str | None = None
+    """Column of a table that names the examples; by default one called id."""
+    num_classes: int | None = None
+    """Number of classes of npz: or npy:; by default what its labels show."""
     data_dir: str | None = None
     """Where TensorFlow Datasets are; by default what TFDS_DATA_DIR says."""
     image_size: int | None = None
-    """Scale the images of folder: or tfds: to this height and width; needed if their sizes differ."""
+    """Scale the images of folder: or tfds: to this height and width."""
     noise: Noise = "none"
     """What to change labels to: another class (symmetric), any class, the true one too (uniform), the next
     class (pair), by CIFAR-10's class map (asymmetric, five classes change), the next of CIFAR-100's
@@ -33,16 +38,15 @@ class Data:
     noise_rate: float | None = None
     """Fraction of training labels to change, 0 to 1; for asymmetric noise, of the classes that change."""
     labels_file: str | None = None
-    """In place of --noise, train on labels from FILE.npy or FILE.npz:KEY (no KEY if only one array fits),
-    and measure their rate of error against the data set's own. An array `clean` or `clean_label` in the file
-    must equal those."""
+    """In place of --noise, train on labels from FILE.npy, FILE.npz:KEY or FILE.csv, and measure their
+    errors against the data set's own, which an array `clean` in the file must equal."""
     stream: bool = False
-    """Leave the images on disk, for data larger than the memory; one seed only. Those of an npz file are
-    copied to ~/.cache/noisy_optax once."""
+    """Leave the images on disk, for data larger than memory; one seed only."""
     validation_fraction: float = 0.0
-    """Fraction of the training examples to hold out, with labels as given."""
-    scaling: Literal["auto", "none", "standardize"] = "auto"
-    """`auto`: bytes to 0..1, vectors to mean 0, norm 1; `standardize`: mean 0, deviation 1; `none`: bytes."""
+    """Fraction of the training examples to hold out."""
+    scaling: Literal["auto", "center", "standardize", "none"] = "auto"
+    """`auto`: pictures to 0..1, vectors to mean 0, norm 1; `center`: the same, with one scale for all
+    columns; `standardize`: mean 0, deviation 1 each; `none`: only bytes to 0..1."""
 
 
 def check(data: Data) -> None:
@@ -61,3 +65,21 @@ def check(data: Data) -> None:
     if data.image_size is not None:
         check_range("--image-size", data.image_size, 1)
     check_range("--validation-fraction", data.validation_fraction, 0, 1)
+    kind = data.dataset.partition(":")[0]
+    if data.num_classes is not None:
+        check_range("--num-classes", data.num_classes, 2)
+        if kind not in ("npz", "npy"):
+            raise UserError(f"--num-classes is for npz: and npy: only, --dataset is {data.dataset}")
+    if kind == "npy" and data.labels_file is None:
+        raise UserError(f"{data.dataset} needs --labels-file FILE, a table, an npy file or FILE.npz:KEY")
+    of_table = kind == "csv" or label_column_of_file(data)
+    for flag, value in (("--label", data.label), ("--id", data.id)):
+        if value is not None and not of_table:
+            raise UserError(
+                f"{flag} {value} names a column; expected --dataset csv:FILE or a table as --labels-file"
+            )
+
+
+def label_column_of_file(data: Data) -> bool:
+    """Whether --labels-file is a table."""
+    return data.labels_file is not None and data.labels_file.endswith((".csv", ".tsv", ".parquet"))

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data import cache, image_files, stream
+from experiments.data import cache, stream
 from experiments.data.dataset import Dataset, Images, Labels, Stream, check_labels
+from experiments.data.pictures import image_files
 from experiments.terminal import Progress, UserError, one_line
 
 # Names that need no `tfds:` in front.

@@ -16,7 +16,7 @@ from experiments.commands import compare
 from experiments.config import norm_of
 from experiments.data.dataset import Stream
 from experiments.pages import plots
-from experiments.runs import contents, run_folder
+from experiments.runs import audit_files, contents, run_folder
 from experiments.runs.contents import Data, Predictions, Run
 from experiments.terminal import Progress, UserError, check_output, check_range
 from experiments.training import metrics, training_data
@@ -334,7 +334,7 @@ def suspects(known: Known, classes: list[str], examples: int) -> dict[str, Any]:
         pictures = [picture(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in as_bytes(read)]
     return {
         "total": len(rows),
-        "likely": sum(row.probability > 0.5 for row in rows),
+        "likely": sum(row.probability > audit_files.CUT for row in rows),
         "shown": [
             {
                 "index": row.example,

@@ -141,9 +141,7 @@ def measure(
     )
     wrong = given != clean
     memorised = jnp.sum((predictions == given) & wrong) / jnp.maximum(jnp.sum(wrong), 1)
-    tested = (
-        predict_in_chunks(parts, state, inputs, jnp.asarray(pictures.test_images)) == pictures.test_labels
-    )
+    tested = predict_in_chunks(parts, state, inputs, jnp.asarray(pictures.test_images))
     return Epoch(
         jnp.mean(batches.loss),
         jnp.mean(predictions == given),

@@ -10,12 +10,12 @@ import numpy as np
 
 import noisy_optax as nox
 from experiments.config import Experiment, Placement
-from experiments.runs import event_files, long_table, run_folder
+from experiments.runs import event_files, long_table, run_folder, saved_columns
 from experiments.terminal import Progress, Stopped
 from experiments.training import devices, epoch_loops, metrics
 from experiments.training.checkpoints import Checkpoints, abstract
 from experiments.training.checkpoints_within_epochs import WithinEpochs
-from experiments.training.measurement import compile_measurement, warn_if_diverged
+from experiments.training.measurement import compile_measurement, warn_if_diverged, warn_if_nothing_is_learnt
 from experiments.training.setup import Run, Setup, set_up, start
 from experiments.training.training_data import Fold, seeds_of
 
@@ -32,6 +32,8 @@ def train(
     event_files.check(placement.tensorboard)
     setup = set_up(method, experiment, placement, progress, fold)
     run_folder.claim(run_dir, setup.record)
+    if setup.dataset.columns is not None and devices.is_main_process():
+        saved_columns.save(run_dir, setup.dataset.columns)
     if (run_dir / "summary.json").exists():
         progress.say(f"{run_dir}: already finished")
         return run_folder.read_summary(run_dir / "summary.json")
@@ -58,6 +60,7 @@ def train(
                 checkpoints.save(epoch, run)
             report_epoch(epoch, metrics.in_words(measured))
             diverged = diverged or warn_if_diverged(method, measured, seeds)
+            warn_if_nothing_is_learnt(setup, history)
             if stopping:
                 checkpoints.close()
                 raise Stopped(f"{run_dir}: stopped after epoch {epoch}; the same command goes on from there")

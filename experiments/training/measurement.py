@@ -113,6 +113,27 @@ def select(selected: Selected | None, state: TrainState, measured: dict[str, Any
     return jax.tree.map(choose, Selected(state.params, state.statistics, accuracy), selected)
 
 
+# Epochs after which a network that is no better than a constant is unlikely to become better.
+EPOCHS_TO_LEARN = 5
+
+
+def warn_if_nothing_is_learnt(setup: Setup, history: list[dict[str, Any]]) -> None:
+    """Warns once where no seed predicts the given labels better than the most frequent label would."""
+    if len(history) != EPOCHS_TO_LEARN or not np.isfinite(history[-1]["train_loss"]).all():
+        return
+    given = setup.split.train_given
+    frequent = max(np.bincount(labels).max() for labels in given) / given.shape[1]
+    error = np.sqrt(frequent * (1 - frequent) / given.shape[1])
+    best = max(float(np.max(row["train_accuracy"])) for row in history)
+    if best <= frequent + 3 * error:
+        warnings.warn(
+            f"{setup.method}: the network learns nothing. After {EPOCHS_TO_LEARN} epochs it predicts "
+            f"{best:.1%} of the training labels; the most frequent label alone would be right for "
+            f"{frequent:.1%}. Try another --learning-rate, --scaling standardize or another --method",
+            stacklevel=2,
+        )
+
+
 def warn_if_diverged(method: str, measured: dict[str, Any], seeds: range) -> bool:
     """Warns if a loss is no longer a number; the run goes on, since other seeds may be well."""
     lost = [seed for seed, loss in zip(seeds, measured["train_loss"], strict=True) if not np.isfinite(loss)]

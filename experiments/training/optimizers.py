@@ -33,7 +33,7 @@ class Optimization:
     warmup_epochs: int = 0
     """Epochs in which the rate rises evenly, from batch to batch, before its schedule."""
     momentum: float = 0.9
-    """The momentum of sgd, or the decay of adamw's first moment."""
+    """The momentum of sgd, or adamw's first decay."""
     nesterov: bool = False
     """Nesterov's form of the momentum."""
     weight_decay: float = 5e-4

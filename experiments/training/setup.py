@@ -11,9 +11,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from experiments import config, method_names, methods
 from experiments.config import Experiment, Placement
-from experiments.data import augmentation, stream
+from experiments.data import stream
 from experiments.data.dataset import Dataset, Images, Stream
 from experiments.data.labels import GivenLabels
+from experiments.data.pictures import augmentation
 from experiments.models.build import build
 from experiments.terminal import Progress, UserError
 from experiments.training import devices, optimizers, steps
@@ -24,6 +25,7 @@ from experiments.training.training_data import (
     load,
     measure_inputs,
     resolved,
+    resolved_scaling,
     scaling_in_words,
     seed_keys,
 )
@@ -77,9 +79,11 @@ def set_up(
     parts = assemble(method, experiment, input_shape, dataset.num_classes, examples)
     parts = parts._replace(mesh=mesh, audited=len(dataset.train_images))
     record = config.as_record(method, experiment) | {"resolved": resolved(dataset, examples, fold)}
-    inputs = measure_inputs(split.train_images, experiment.data.scaling)
-    if experiment.data.scaling == "auto" and len(input_shape) == 1:
-        progress.say(scaling_in_words(inputs))
+    inputs = measure_inputs(split.train_images, resolved_scaling(experiment.data))
+    unit = 1 / 255 if dataset.train_images.dtype == np.uint8 else 1.0
+    usual = len(input_shape) == 3 and bool(np.allclose(inputs.scale, unit))
+    if experiment.data.scaling == "auto" and not usual:
+        progress.say(scaling_in_words(inputs, input_shape))
     inputs = devices.everywhere(mesh, inputs)
     keys = devices.everywhere(mesh, keys)
     return Setup(method, experiment, placement, record, dataset, given, split, inputs, keys, parts)

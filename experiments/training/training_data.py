@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from experiments.config import Experiment
+from experiments.config import Data, Experiment
 from experiments.data import labels as data_labels
 from experiments.data import sources, stream
 from experiments.data.dataset import Dataset, Images, Stream
@@ -48,13 +48,7 @@ def load(
     data, batch_size = experiment.data, experiment.optimization.batch_size
     if data.stream and jax.process_count() > 1:
         raise UserError("--stream works with a single process only; leave out --coordinator")
-    dataset = sources.load(
-        data.dataset,
-        image_size=data.image_size,
-        data_dir=data.data_dir,
-        streamed=data.stream,
-        progress=progress,
-    )
+    dataset = sources.load(data, progress)
     given = data_labels.corrupt(data, dataset, seed_keys(experiment)["noise"])
     split = hold_out(dataset.train_images, given, data.validation_fraction, fold)
     if len(split.train_images) < batch_size:
@@ -74,6 +68,8 @@ def resolved(dataset: Dataset, train_examples: int, fold: Fold | None = None) ->
         "examples": len(dataset.train_images),
         "data_hash": run_folder.fingerprint(*map(stream.identity, dataset[:5])),
         "class_names": dataset.class_names,
+        **({"named_by": dataset.named_by} if dataset.named_by != "file" else {}),
+        **({} if dataset.offset is None else {"offset": dataset.offset.tolist()}),
     }
 
 
@@ -105,27 +101,63 @@ def hold_out(
     )
 
 
-def measure_inputs(images: Images | Stream, scaling: Literal["auto", "none", "standardize"]) -> Inputs:
+Scaling = Literal["auto", "center", "standardize", "none"]
+
+
+def measure_inputs(images: Images | Stream, scaling: Scaling) -> Inputs:
     """How the training images are scaled; `Data.scaling` says what the choices mean."""
-    unit = 1 / 255 if images.dtype == np.uint8 else 1.0
     channels, is_vector = images.shape[-1:], len(images.shape) == 2
-    if scaling == "none" or (scaling == "auto" and not is_vector):
+    if scaling == "none" or (scaling == "auto" and images.dtype == np.uint8 and not is_vector):
+        unit = 1 / 255 if images.dtype == np.uint8 else 1.0
         return Inputs(jnp.zeros(channels, jnp.float32), jnp.full(channels, unit, jnp.float32))
+    if scaling == "auto" and not is_vector:
+        return _float_pictures(images)
     # Imported here, since it takes a second and pictures do not need it.
     from noisy_optax.sklearn import scales
 
     mean, deviations = _moments(images)
-    # A feature that never varies carries nothing: centred, it is 0 whatever its scale.
-    scale = scales(deviations) if scaling == "auto" else np.where(deviations > 0, deviations, 1)
+    if scaling == "auto":
+        scale = scales(deviations)
+    elif scaling == "center":
+        scale = np.full(channels, np.sqrt(np.sum(deviations**2)) or 1.0)
+    else:
+        # A feature that never varies carries nothing: centred, it is 0 whatever its scale.
+        scale = np.where(deviations > 0, deviations, 1)
     return Inputs(jnp.asarray(mean, jnp.float32), jnp.asarray(1 / scale, jnp.float32))
 
 
-def scaling_in_words(inputs: Inputs) -> str:
-    """How vectors are scaled, for the terminal.
+# Pictures of floats in this range are taken as they are: in 0 to 1, in -1 to 1, or standardised.
+AS_THEY_ARE = 8.0
 
-    >>> scaling_in_words(Inputs(jnp.zeros(2), jnp.full(2, 0.25)))
+
+def _float_pictures(images: Images | Stream) -> Inputs:
+    """As they are in 0 to 1 or near it, divided by 255 where they are bytes, else standardised."""
+    low = min(float(chunk.min()) for chunk in stream.chunks(images))
+    high = max(float(chunk.max()) for chunk in stream.chunks(images))
+    channels = images.shape[-1:]
+    if max(-low, high) <= AS_THEY_ARE:
+        return Inputs(jnp.zeros(channels, jnp.float32), jnp.ones(channels, jnp.float32))
+    if low >= 0 and high <= 255:
+        return Inputs(jnp.zeros(channels, jnp.float32), jnp.full(channels, 1 / 255, jnp.float32))
+    return measure_inputs(images, "standardize")
+
+
+def resolved_scaling(data: Data) -> Scaling:
+    """The scaling that `auto` stands for: one scale for tables, whose columns count alike, and embeddings."""
+    kind = data.dataset.partition(":")[0]
+    return "center" if data.scaling == "auto" and kind in ("csv", "npy") else data.scaling
+
+
+def scaling_in_words(inputs: Inputs, input_shape: tuple[int, ...]) -> str:
+    """How inputs are scaled, for the terminal.
+
+    >>> scaling_in_words(Inputs(jnp.zeros(2), jnp.full(2, 0.25)), (2,))
     'inputs are centred and divided by 4, one scale for all 2 columns; see --scaling'
     """
+    if len(input_shape) == 3:
+        if not inputs.shift.any():
+            return f"pictures are divided by {1 / float(inputs.scale[0]):.3g}; see --scaling"
+        return "pictures are standardised, since they are outside of 0 to 255; see --scaling"
     if inputs.scale.max() == inputs.scale.min():
         return (
             f"inputs are centred and divided by {1 / float(inputs.scale[0]):.3g}, one scale for all "

@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from experiments.commands import audit
 from experiments.config import Data, Experiment
-from experiments.runs import run_folder
+from experiments.runs import audit_files, run_folder
 from experiments.studies import data_sets
 from experiments.studies.data_sets import Examples, Sources
 from experiments.studies.recipe.cells import on_features
@@ -114,7 +114,7 @@ def by_audit(name: str, examples: Examples, given: NDArray, progress: Progress) 
         train(METHOD, experiment, work / "run", progress)
         evidence = audit.collect(work / "run", None, progress)[1]
         verdict = audit.judge(evidence, [0], "dynamics")
-    return Found(verdict.score, int(audit.is_wrong(verdict).sum()), time.perf_counter() - begun)
+    return Found(verdict.score, int(audit_files.is_wrong(verdict).sum()), time.perf_counter() - begun)
 
 
 def measures(found: Found, wrong: NDArray[np.bool_]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments.data import npz
+from experiments.data import array_files
 from experiments.data.dataset import Labels, check_labels
 from experiments.terminal import UserError, one_line
 
@@ -37,7 +37,7 @@ def load(folder: Path) -> Sheets:
     first training sheets are enough: labels.npz may have labels for pictures that are not there. All test
     sheets have to be there, since the test pictures may be sorted by class.
     """
-    arrays = npz.read_all(folder / "labels.npz")
+    arrays = array_files.read_all(folder / "labels.npz")
     for name in ("clean", "test"):
         if name not in arrays:
             raise UserError(f"{folder / 'labels.npz'}: array {name!r} is missing; it has {sorted(arrays)}")

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from experiments.data import label_file, npz, stream
+from experiments.data import array_files, label_file, stream
+from experiments.data.class_labels import Classes
 from experiments.terminal import UserError
 
+THREE = Classes(3, None)
 LABELS = (np.arange(6) % 3).astype(np.int32)
 IMAGES = np.random.default_rng(0).random((6, 3), np.float32)
 
@@ -59,15 +61,15 @@ def read_every_way(path):
     """As each command would; what is not UserError goes through."""
 
     def read_streamed():
-        images = npz.load(path, streamed=True).train_images
+        images = array_files.load(path, streamed=True).train_images
         return list(stream.chunks(images))
 
     readers = [
-        lambda: npz.load(path),
+        lambda: array_files.load(path),
         read_streamed,
-        lambda: npz.load_images(path),
-        lambda: label_file.read(str(path), LABELS, 3),
-        lambda: label_file.read(f"{path}:given", LABELS, 3),
+        lambda: array_files.load_images(path, THREE),
+        lambda: label_file.read(str(path), LABELS, THREE),
+        lambda: label_file.read(f"{path}:given", LABELS, THREE),
     ]
     for reader in readers:
         with warnings.catch_warnings():

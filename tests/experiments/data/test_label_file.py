@@ -10,10 +10,12 @@ import pytest
 from experiments.__main__ import main
 from experiments.config import Data
 from experiments.data import label_file, sources
+from experiments.data.class_labels import Classes
 from experiments.data.labels import corrupt
 from experiments.terminal import UserError
 
 OWN = (np.arange(60) % 3).astype(np.int32)
+THREE = Classes(3, None)
 OTHER = np.where(np.arange(60) < 12, (OWN + 1) % 3, OWN)
 
 
@@ -24,31 +26,31 @@ def saved(tmp_path, **arrays):
 
 def test_a_plain_array_and_a_chosen_key(tmp_path):
     np.save(tmp_path / "labels.npy", OTHER.astype(np.uint8))
-    np.testing.assert_array_equal(label_file.read(str(tmp_path / "labels.npy"), OWN, 3), OTHER)
+    np.testing.assert_array_equal(label_file.read(str(tmp_path / "labels.npy"), OWN, THREE), OTHER)
     path = saved(tmp_path, worse=OTHER, better=OWN)
-    np.testing.assert_array_equal(label_file.read(f"{path}:worse", OWN, 3), OTHER)
-    np.testing.assert_array_equal(label_file.read(f"{path}:better", OWN, 3), OWN)
+    np.testing.assert_array_equal(label_file.read(f"{path}:worse", OWN, THREE), OTHER)
+    np.testing.assert_array_equal(label_file.read(f"{path}:better", OWN, THREE), OWN)
 
 
 def test_the_only_array_that_fits_needs_no_key(tmp_path):
     path = saved(
         tmp_path, human=OTHER, clean_label=OWN, seconds=np.ones(60), workers=np.arange(3), test=OWN[:30]
     )
-    np.testing.assert_array_equal(label_file.read(path, OWN, 3), OTHER)
-    np.testing.assert_array_equal(label_file.read(f"{path}:clean_label", OWN, 3), OWN)
+    np.testing.assert_array_equal(label_file.read(path, OWN, THREE), OTHER)
+    np.testing.assert_array_equal(label_file.read(f"{path}:clean_label", OWN, THREE), OWN)
 
 
 def test_an_order_of_the_sources_own_needs_labels_to_compare(tmp_path):
     compared = saved(tmp_path, human=OTHER, clean=OWN)
-    np.testing.assert_array_equal(label_file.read(compared, OWN, 3, numbered=False), OTHER)
+    np.testing.assert_array_equal(label_file.read(compared, OWN, THREE, numbered=False), OTHER)
     np.save(tmp_path / "labels.npy", OTHER)
     for path in (saved(tmp_path, human=OTHER), str(tmp_path / "labels.npy")):
         with pytest.raises(UserError, match="comes in an order of its own; expected an npz file that has"):
-            label_file.read(path, OWN, 3, numbered=False)
+            label_file.read(path, OWN, THREE, numbered=False)
 
 
 def test_labels_from_a_file_are_noise_that_is_measured(tmp_path, tiny_npz, tiny_arrays):
-    dataset = sources.load(f"npz:{tiny_npz}")
+    dataset = sources.load(Data(f"npz:{tiny_npz}"))
     clean = tiny_arrays["train_clean_labels"]
     given = np.where(clean == 0, 2, clean)
     path = saved(tmp_path, human=given, clean=clean)
@@ -70,24 +72,24 @@ def _changed(index, value):
 @pytest.mark.parametrize(
     ("arrays", "key", "said"),
     [
-        ({"a": OTHER[:59]}, ":a", "a has 59 entries for 60 images"),
+        ({"a": OTHER[:59]}, ":a", "a has 59 entries for 60 examples"),
         ({"a": _changed(7, 3)}, ":a", r"a must be in \[0, 3\), got 3 at index 7"),
         ({"a": _changed(5, -1)}, "", r"a must be in \[0, 3\), got -1 at index 5"),
-        ({"a": OTHER.astype(float)}, ":a", "a must be integers, got float64"),
-        ({"a": np.eye(3, dtype=int)[OTHER]}, ":a", r"a must be \[N\], got shape \[60, 3\]; one-hot"),
+        ({"a": OTHER + 0.5}, ":a", "a must be class numbers or names, got 1.5 at index 0"),
+        ({"a": np.zeros((60, 3, 2), int)}, ":a", r"a must be \[N\], one-hot .* got shape \[60, 3, 2\]"),
         ({"a": OTHER}, ":b", r"array 'b' is missing; the file has \['a'\]"),
         ({"a": OTHER, "b": OWN}, "", r"found \['a', 'b'\] among .*; choose with --labels-file FILE.npz:KEY"),
-        ({"a": OTHER[:59]}, "", r"expected one array of 60 integers, found none among \['a'\]$"),
+        ({"a": OTHER[:59]}, "", r"expected one array of 60 labels, found none among \['a'\]$"),
         ({"a": OTHER, "clean": _changed(4, 0)}, "", r"clean differs .* in 1 places, .* 4 \(0 there, 1"),
         ({"a": OTHER, "clean_label": OWN[::-1]}, ":a", "clean_label differs from .* index 0 .* same order"),
-        ({"a": OTHER, "clean": OWN[:50]}, "", "clean has 50 entries for 60 images"),
-        ({"a": np.array([{}], dtype=object)}, ":a", "array 'a' cannot be read .*pickle"),
+        ({"a": OTHER, "clean": OWN[:50]}, "", "clean has 50 entries for 60 examples"),
+        ({"a": np.array([{}], dtype=object)}, ":a", "array 'a' holds Python objects, which are not read"),
     ],
 )  # fmt: skip
 def test_wrong_labels_are_named(tmp_path, arrays, key, said):
     path = saved(tmp_path, **arrays)
     with pytest.raises(UserError, match=said) as raised:
-        label_file.read(path + key, OWN, 3)
+        label_file.read(path + key, OWN, THREE)
     assert str(raised.value).startswith(path)
     assert "\n" not in str(raised.value)
 
@@ -105,23 +107,23 @@ def _torch_file():
         ("CIFAR-10_human.pt", _torch_file(), r"pickle of .*savez\('CIFAR-10_human.npz', \*\*torch.load"),
         ("old.pt", pickle.dumps({"a": OWN}), "pickle of PyTorch"),
         ("renamed.npz", _torch_file(), "pickle of PyTorch"),
-        ("dict.npy", pickle.dumps({"a": OWN}), "npy file .*; save its arrays with numpy.savez"),
-        ("empty.npz", b"", "cannot be read as an npz file"),
-        ("text.npy", b"1\n2\n", "cannot be read as an npy file"),
+        ("dict.npy", pickle.dumps({"a": OWN}), "is not an npy file, it does not begin like one"),
+        ("empty.npz", b"", "is not an npz file"),
+        ("text.npy", b"1\n2\n", "is not an npy file, it does not begin like one$"),
     ],
 )  # fmt: skip
 def test_what_could_run_code_is_not_read(tmp_path, name, content, said, monkeypatch):
     monkeypatch.setattr(pickle, "load", None)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=said) as raised:
-        label_file.read(str(tmp_path / name), OWN, 3)
+        label_file.read(str(tmp_path / name), OWN, THREE)
     assert "\n" not in str(raised.value)
 
 
 def test_a_saved_dictionary_is_not_read(tmp_path):
     np.save(tmp_path / "ordered.npy", {"clean_label": OWN}, allow_pickle=True)
-    with pytest.raises(UserError, match=r"npy file .*; save its arrays with numpy\.savez"):
-        label_file.read(str(tmp_path / "ordered.npy"), OWN, 3)
+    with pytest.raises(UserError, match="holds Python objects: save names with"):
+        label_file.read(str(tmp_path / "ordered.npy"), OWN, THREE)
 
 
 def test_a_run_on_a_labels_file(tmp_path, tiny_npz, tiny_arrays, capsys, monkeypatch):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from experiments.__main__ import main
 from experiments.config import Data, Experiment, Model, Optimization
-from experiments.data import cache, npz, sources, stream
+from experiments.data import array_files, cache, sources, stream
 from experiments.data.dataset import Stream
 from experiments.runs import run_folder
 from experiments.terminal import UserError
@@ -145,7 +145,7 @@ def source(request, tmp_path, tiny_npz, tiny_arrays):
 
 def test_a_stream_reads_what_is_loaded(source):
     name, options = source
-    loaded, opened = sources.load(name, **options), sources.load(name, streamed=True, **options)
+    loaded, opened = sources.load(Data(name, **options)), sources.load(Data(name, stream=True, **options))
     for part in ("train_images", "test_images"):
         array, images = getattr(loaded, part), getattr(opened, part)
         assert (images.shape, images.dtype) == (array.shape, array.dtype)
@@ -159,9 +159,9 @@ def test_a_stream_reads_what_is_loaded(source):
 
 def test_an_array_of_a_file_is_not_read_before_it_is_needed(tiny_npz, monkeypatch):
     monkeypatch.setattr(
-        npz, "_array", lambda path, archive, name: archive[name] if "labels" in name else None
+        array_files, "_array", lambda path, archive, name: archive[name] if "labels" in name else None
     )
-    assert isinstance(npz.load(tiny_npz, streamed=True).train_images, Stream)
+    assert isinstance(array_files.load(tiny_npz, streamed=True).train_images, Stream)
 
 
 @pytest.mark.parametrize(
@@ -171,14 +171,14 @@ def test_an_array_of_a_file_is_not_read_before_it_is_needed(tiny_npz, monkeypatc
          "train_images has a value that is not a finite float32 at index 0"),
         (lambda path, arrays: np.savez(path, **{**arrays, "train_images": np.array([{}] * 60, object)}),
          "'train_images' cannot be read"),
-        (lambda path, arrays: np.savez(path, **{**arrays, "train_images": np.zeros((60, 4), int)}),
-         "must be uint8 .* got int64"),
+        (lambda path, arrays: np.savez(path, **{**arrays, "train_images": np.zeros((60, 4), complex)}),
+         "must be numbers, got complex"),
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_streamed(tmp_path, tiny_arrays, change, said):
     change(tmp_path / "a.npz", tiny_arrays)
     with pytest.raises(UserError, match=said):
-        sources.load(f"npz:{tmp_path / 'a.npz'}", streamed=True)
+        sources.load(Data(f"npz:{tmp_path / 'a.npz'}", stream=True))
 
 
 def test_images_of_a_file_are_copied_once_and_anew_when_it_changes(tmp_path, tiny_arrays):
@@ -187,7 +187,7 @@ def test_images_of_a_file_are_copied_once_and_anew_when_it_changes(tmp_path, tin
 
     def streamed():
         progress = SimpleNamespace(say=said.append)
-        return npz.load(path, progress, streamed=True).train_images.read(np.arange(len(images)))
+        return array_files.load(path, progress, streamed=True).train_images.read(np.arange(len(images)))
 
     def copies():
         return [file.name for file in cache.folder().glob("*/*")]
@@ -229,7 +229,7 @@ def test_a_damaged_file_leaves_no_copy(tmp_path, tiny_npz, damage):
     path = tmp_path / "damaged.npz"
     path.write_bytes(damage(tiny_npz.read_bytes()))
     with pytest.raises(UserError, match=r"damaged.npz: .*cannot be read"):
-        npz.load(path, streamed=True)
+        array_files.load(path, streamed=True)
     assert list(cache.folder().rglob("*.npy*")) == []
 
 
@@ -238,7 +238,7 @@ def test_what_does_not_go_with_a_stream(tmp_path, tmp_path_factory, tiny_arrays,
     path = tmp_path_factory.mktemp("clean") / "clean.npz"
     np.savez(path, **{**tiny_arrays, "train_labels": tiny_arrays["train_clean_labels"]})
     for flags, said in (
-        (["--dataset", "digits"], "digits are in memory"),
+        (["--dataset", "digits"], "digits is in memory, leave it out"),
         (["--seeds", "2"], "--stream reads the batches of one seed, got --seeds 2"),
         (["--noise", "instance", "--noise-rate", "0.2"], "--noise instance looks at all images at once"),
     ):
@@ -282,7 +282,7 @@ def assert_same_run(first, second, asked):
 
 
 def test_a_streamed_epoch_is_the_epoch_in_memory_to_the_bit(tiny_npz):
-    loaded, opened = (sources.load(f"npz:{tiny_npz}", streamed=lazily) for lazily in (False, True))
+    loaded, opened = (sources.load(Data(f"npz:{tiny_npz}", stream=lazily)) for lazily in (False, True))
     asked = experiment(tiny_npz)
     parts = setup.assemble(METHOD, asked, (4, 4, 1), 3, 60)
     given, keys = jnp.asarray(loaded.train_labels)[None], training_data.seed_keys(asked)["order"]

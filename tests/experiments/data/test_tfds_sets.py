@@ -10,6 +10,7 @@ from PIL import Image
 
 from experiments.__main__ import main
 from experiments.data import sources, tfds_sets
+from experiments.data.options import Data
 from experiments.terminal import UserError
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -96,7 +97,7 @@ def prepared(tmp_path_factory):
 
 
 def test_examples_come_back_in_the_order_of_their_ids(prepared):
-    dataset = sources.load("tfds:nox_tiny", data_dir=prepared)
+    dataset = sources.load(Data("tfds:nox_tiny", data_dir=prepared))
     np.testing.assert_array_equal(dataset.train_images, np.stack([pixels(i) for i in range(20)]))
     np.testing.assert_array_equal(dataset.test_images, np.stack([pixels(100 + i) for i in range(7)]))
     assert dataset.train_labels.tolist() == [i % 3 for i in range(20)]
@@ -108,7 +109,7 @@ def test_examples_come_back_in_the_order_of_their_ids(prepared):
 
 
 def test_without_ids_images_and_labels_stay_together(tmp_path):
-    dataset = sources.load("tfds:nox_grey_without_ids", data_dir=write(NoxGreyWithoutIds, tmp_path))
+    dataset = sources.load(Data("tfds:nox_grey_without_ids", data_dir=write(NoxGreyWithoutIds, tmp_path)))
     assert dataset.train_images.shape == (20, 4, 4, 1)
     assert dataset.class_names is None
     numbers = [next(i for i in range(20) if (pixels(i, (4, 4, 1)) == x).all()) for x in dataset.train_images]
@@ -119,8 +120,10 @@ def test_without_ids_images_and_labels_stay_together(tmp_path):
 def test_images_of_different_sizes_need_an_image_size(tmp_path):
     write(NoxSizes, tmp_path)
     with pytest.raises(UserError, match="images of different sizes; --image-size N"):
-        sources.load("tfds:nox_sizes", data_dir=str(tmp_path))
-    assert sources.load("tfds:nox_sizes", data_dir=str(tmp_path), image_size=6).train_images.shape[1:] == (
+        sources.load(Data("tfds:nox_sizes", data_dir=str(tmp_path)))
+    assert sources.load(Data("tfds:nox_sizes", data_dir=str(tmp_path), image_size=6)).train_images.shape[
+        1:
+    ] == (
         6,
         6,
         3,
@@ -128,11 +131,11 @@ def test_images_of_different_sizes_need_an_image_size(tmp_path):
 
 
 def test_what_is_read_once_is_kept_until_it_is_written_anew(prepared, monkeypatch):
-    first = sources.load("tfds:nox_tiny", data_dir=prepared)
+    first = sources.load(Data("tfds:nox_tiny", data_dir=prepared))
     with monkeypatch.context() as patch:
         patch.setattr(tfds_sets, "_index", None)
         patch.setattr(tfds_sets.stream, "read_all", None)
-        again = sources.load("tfds:nox_tiny", data_dir=prepared)
+        again = sources.load(Data("tfds:nox_tiny", data_dir=prepared))
     np.testing.assert_array_equal(again.train_images, first.train_images)
     np.testing.assert_array_equal(again.train_labels, first.train_labels)
 
@@ -140,7 +143,7 @@ def test_what_is_read_once_is_kept_until_it_is_written_anew(prepared, monkeypatc
 def test_errors_say_what_to_do(tmp_path, prepared):
     def error(name, data_dir):
         with pytest.raises(UserError) as raised:
-            sources.load(name, data_dir=str(data_dir))
+            sources.load(Data(name, data_dir=str(data_dir)))
         assert "\n" not in str(raised.value)
         return str(raised.value)
 
@@ -165,7 +168,7 @@ def test_prepare_writes_what_load_reads(tmp_path, capsys, monkeypatch):
     tfds.disable_progress_bar()
     assert main(["prepare", "nox_tiny", "--data-dir", str(tmp_path)]) == 0
     assert "prepared; train on it with --dataset tfds:nox_tiny" in capsys.readouterr().out
-    assert len(sources.load("tfds:nox_tiny", data_dir=str(tmp_path)).train_labels) == 20
+    assert len(sources.load(Data("tfds:nox_tiny", data_dir=str(tmp_path))).train_labels) == 20
     assert main(["prepare", "nox_tiny", "--data-dir", str(tmp_path)]) == 0
     assert "already prepared" in capsys.readouterr().out
 
@@ -186,8 +189,8 @@ def test_prepare_without_tensorflow_says_how_to_get_it(tmp_path, capsys, monkeyp
 
 def test_reading_imports_no_tensorflow(prepared, request):
     code = (
-        "import sys; from experiments.data import sources\n"
-        f"found = sources.load('tfds:nox_tiny', data_dir={prepared!r})\n"
+        "import sys; from experiments.data import sources; from experiments.data.options import Data\n"
+        f"found = sources.load(Data('tfds:nox_tiny', data_dir={prepared!r}))\n"
         "assert found.train_images.shape == (20, 6, 5, 3)\n"
         "assert 'tensorflow' not in sys.modules\n"
     )

@@ -16,6 +16,7 @@ from PIL import Image
 from experiments import config
 from experiments.__main__ import main
 from experiments.data import sources
+from experiments.data.options import Data
 from experiments.pages import plots, report
 from experiments.runs import contents, saved_model
 from experiments.terminal import QUIET
@@ -100,7 +101,9 @@ def make_run(folder, npz, *, finished=True, method="cross_entropy", class_names=
         seeds=2,
     )
     record = config.as_record(method, experiment)
-    record["resolved"] = training_data.resolved(sources.load(f"npz:{npz}"), 60) | {"class_names": class_names}
+    record["resolved"] = training_data.resolved(sources.load(Data(f"npz:{npz}")), 60) | {
+        "class_names": class_names
+    }
     provenance = {"commit": "0123456789ab", "jax": "9.9.9", "machine": "Abacus"}
     history = [
         {

@@ -141,7 +141,7 @@ READERS = {
     "suspects": ("run/labels.csv", ["report", "run"], ALWAYS),
     "audit": ("run/audit.json", ["report", "run"], ALWAYS),
     "results": ("results/digits/none.json", ["pages"], (*ALWAYS, removed)),
-    "more results": ("results/cifar10n/cnn.json", ["pages"], (*ALWAYS, removed)),
+    "more results": ("results/claims/many_classes.json", ["pages"], (*ALWAYS, removed)),
 }
 CASES = [(name, damage) for name, (_, _, damages) in READERS.items() for damage in damages]
 
@@ -170,7 +170,6 @@ def test_a_file_that_cannot_be_read(name, damage, work, capsys, monkeypatch):
         shutil.copytree(results_pages.RESULTS.parent, work / "results")
         shutil.copy(results_pages.README, work)
         monkeypatch.setattr(results_pages, "RESULTS", work / "results" / "digits")
-        monkeypatch.setattr(results_pages, "CIFAR10N", work / "results" / "cifar10n")
         monkeypatch.setattr(results_pages, "README", work / "README.md")
         monkeypatch.setattr(claims_report, "RESULTS", work / "results" / "claims")
     with monkeypatch.context() as patch:

@@ -39,7 +39,7 @@ def experiment(path, **changes):
 
 def shipped(run_dir, tiny):
     """The newest checkpoint of a run on the tiny data."""
-    dataset = sources.load(tiny.data.dataset)
+    dataset = sources.load(tiny.data)
     examples = round(len(dataset.train_images) * (1 - tiny.data.validation_fraction))
     parts = setup.assemble("cross_entropy", tiny, dataset.train_images.shape[1:], 3, examples)
     inputs = training_data.measure_inputs(dataset.train_images, scaling="none")
@@ -165,7 +165,7 @@ def test_a_second_gradient_takes_the_same_step_as_by_hand(tiny_npz):
 @pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_epoch_step_by_step_is_the_compiled_loop(seeds, tiny_npz):
     asked = experiment(tiny_npz, seeds=seeds)
-    dataset = sources.load(asked.data.dataset)
+    dataset = sources.load(asked.data)
     parts = setup.assemble("ogc:queue_size=16,update_every=2", asked, (4, 4, 1), 3, 60)
     inputs = training_data.measure_inputs(dataset.train_images, scaling="none")
     images, given = jnp.asarray(dataset.train_images), jnp.tile(dataset.train_labels[None], (seeds, 1))
@@ -219,7 +219,7 @@ def test_one_epoch_is_the_protocol_in_numpy(tiny_npz):
         epochs=3, batch_size=8, learning_rate=0.3, gradient_norm_clip=0.5, weight_decay=0.02
     )
     tiny = experiment(tiny_npz, optimization=optimization)
-    dataset = sources.load(tiny.data.dataset)
+    dataset = sources.load(tiny.data)
     parts = setup.assemble("cross_entropy", tiny, (4, 4, 1), 3, 60)
     inputs = training_data.measure_inputs(dataset.train_images, scaling="none")
     state = setup.initial_state(parts, training_data.seed_keys(tiny))

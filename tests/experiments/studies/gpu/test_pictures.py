@@ -47,7 +47,7 @@ def test_damage_is_told(folder):
         pictures.load(path)
     (path / "train-00.webp").write_bytes(whole)
     np.savez(path / "labels.npz", clean=np.zeros(3, np.uint8), test=np.zeros(4, np.uint8))
-    with pytest.raises(UserError, match="clean has 3 entries for 8 images"):
+    with pytest.raises(UserError, match="clean has 3 entries for 8 examples"):
         pictures.load(path)
     np.savez(path / "labels.npz", clean=np.zeros(8, np.uint8))
     with pytest.raises(UserError, match="array 'test' is missing"):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data import image_files
+from experiments.data.pictures import image_files
 from experiments.terminal import UserError
 
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data import cache, image_files, stream
+from experiments.data import cache, stream
 from experiments.data.dataset import Dataset, Examples, Images, Labels, Stream
+from experiments.data.pictures import image_files
 from experiments.terminal import Progress, UserError
 
 
@@ -32,12 +33,12 @@ def load(
 ) -> Dataset:
     """The classes are the sub-folders in the order of their names.
 
-    Those of `folder/train`, with `folder/test` as test part if it exists, where `train` has sub-folders of
-    its own; else those of `folder` itself, all of them for training.
+    Those of a folder called train or the like, with one called test or the like as test part if it exists,
+    where `train` has sub-folders of its own; else those of `folder` itself, all of them for training.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    train_folder = folder / "train" if class_folders(folder / "train") else folder
+    train_folder, test_folder = parts_of(folder, progress)
     classes = [path.name for path in class_folders(train_folder)]
     if len(classes) < 2:
         raise UserError(
@@ -46,16 +47,17 @@ def load(
     train = find(train_folder, classes)
     _warn_of_single_images(train_folder, classes, train.labels)
     test = None
-    if train_folder != folder and (folder / "test").is_dir():
-        test = find(folder / "test", classes)
+    if test_folder is not None:
+        test = find(test_folder, classes)
         if not test.paths:
             raise UserError(
-                f"{folder / 'test'}: expected sub-folders of images as in {train_folder}, found none; move "
+                f"{test_folder}: expected sub-folders of images as in {train_folder}, found none; move "
                 f"it elsewhere to train without a test part, and give it to `predict`"
             )
-    if train_folder == folder and {"train", "test"} & set(classes) == set(classes):
+    if train_folder == folder and all(name.lower() in TRAIN_NAMES + TEST_NAMES for name in classes):
         raise UserError(
-            f"{folder}: its folders train and test have no sub-folders; expected one for each class in them"
+            f"{folder}: its folders {' and '.join(classes)} have no sub-folders; expected one for each class "
+            f"in them"
         )
     paths = train.paths + (test.paths if test else [])
     count, test_labels = len(train.paths), None if test is None else test.labels
@@ -77,14 +79,41 @@ def load(
         test_labels,
         len(classes),
         tuple(classes),
-        train_files=names,
+        train_names=names,
     )
+
+
+# What folders of training and of test pictures are called, in any case; the first of several is taken.
+TRAIN_NAMES = ("train", "training", "trn")
+TEST_NAMES = ("test", "testing", "tst", "val", "valid", "validation", "dev", "eval")
+
+
+def parts_of(folder: Path, progress: Progress) -> tuple[Path, Path | None]:
+    """The folder of the training part, which is `folder` itself if it has none, and of the test part."""
+    by_name = {path.name.lower(): path for path in class_folders(folder)}
+    train = next((by_name[name] for name in TRAIN_NAMES if name in by_name), None)
+    if train is None or not class_folders(train):
+        return folder, None
+    found = [by_name[name] for name in TEST_NAMES if name in by_name]
+    if found and found[0].name != "test":
+        progress.say(f"{found[0]}: used as the test part")
+    unused = [path for path in by_name.values() if path not in (train, *found[:1])]
+    if unused:
+        warnings.warn(f"{folder}: beside {train.name}, the folder {unused[0].name} is not used", stacklevel=2)
+    return train, found[0] if found else None
+
+
+def load_picture(path: Path, progress: Progress, *, channels: int, image_size: int | None) -> Examples:
+    """One picture."""
+    form = common_form([path], progress, image_size)
+    form = form._replace(channels=max(form.channels, channels))
+    return Examples(_read(path.parent, [path], form, progress, image_size), None, [path.name])
 
 
 def load_images(
     folder: Path, progress: Progress, *, channels: int, image_size: int | None, classes: tuple[str, ...]
 ) -> Examples:
-    """The images in `folder` or, if there are none, of its sub-folders; of `folder/test` beside `train`.
+    """The images in `folder` or, if there are none, of its sub-folders; of the test part if it has one.
 
     Args:
       folder: where to look.
@@ -96,8 +125,7 @@ def load_images(
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     labels = None
-    split = class_folders(folder / "train") and (folder / "test").is_dir()
-    inner = folder / "test" if split else folder
+    inner = parts_of(folder, progress)[1] or folder
     paths = [path for path in _files(inner, deep=False) if path.suffix.lower() in image_files.SUFFIXES]
     if not paths:
         found = [path.name for path in class_folders(inner)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.config import Augmentation, Data, Experiment, Model, Optimization
-from experiments.data import augmentation
+from experiments.data.pictures import augmentation
 from experiments.models.network import Network
 from experiments.terminal import UserError
 from experiments.training import epoch_loops, loop, setup, steps, training_data

@@ -6,10 +6,17 @@ import pytest
 from PIL import Image
 
 from experiments.__main__ import main
-from experiments.data import cache, folder, image_files, sources
+from experiments.data import cache, sources
+from experiments.data.class_labels import Classes
+from experiments.data.options import Data
+from experiments.data.pictures import folder, image_files
+from experiments.data.sources import Known
 from experiments.terminal import UserError
 
 pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+THREE = Known(3, None, Classes(3, ("ant", "bee", "cat")))
 
 
 def write(path, *, size=(4, 4), grey=False, seed=0):
@@ -30,7 +37,7 @@ def tree(root, *, classes=("cat", "ant", "bee"), images=3, **options):
 
 
 def load(path, **options):
-    return sources.load(f"folder:{path}", **options)
+    return sources.load(Data(f"folder:{path}", **options))
 
 
 def test_sub_folders_in_the_order_of_their_names_are_the_classes(tmp_path):
@@ -60,13 +67,15 @@ def test_a_class_may_be_called_train(tmp_path):
 
 def test_parts_without_classes_are_refused(tmp_path):
     tree(tmp_path / "flat", classes=("train", "test"))
-    with pytest.raises(UserError, match="its folders train and test have no sub-folders"):
+    with pytest.raises(UserError, match="its folders test and train have no sub-folders"):
         load(tmp_path / "flat")
     tree(tmp_path / "kaggle" / "train")
     pixels = write(tmp_path / "kaggle" / "test" / "0.png")
     with pytest.raises(UserError, match=r"test: expected sub-folders of images as in .*train, found none"):
         load(tmp_path / "kaggle")
-    np.testing.assert_array_equal(sources.load_images(f"folder:{tmp_path / 'kaggle'}").images[0], pixels)
+    np.testing.assert_array_equal(
+        sources.load_images(f"folder:{tmp_path / 'kaggle'}", THREE).images[0], pixels
+    )
 
 
 def test_hidden_folders_are_left_out(tmp_path):
@@ -248,24 +257,24 @@ def test_predict_reads_files_as_training_did_and_names_them(trained, tmp_path, c
     assert f"accuracy against the labels in folder:{tmp_path / 'two'}: {right:.2%}" in capsys.readouterr().out
     (tmp_path / "two" / "cat").rename(tmp_path / "two" / "dog")
     with pytest.warns(UserWarning, match="labels ignored: .*the run has no class 'dog'"):
-        found = sources.load_images(f"folder:{tmp_path / 'two'}", image_size=6, classes=("ant", "bee", "cat"))
+        found = sources.load_images(f"folder:{tmp_path / 'two'}", THREE._replace(image_size=6))
     assert (found.labels, found.images.shape) == (None, (8, 6, 6, 3))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="has no PNG, JPEG or WebP files, and no sub-folders of them"):
-        sources.load_images(f"folder:{tmp_path / 'empty'}")
+        sources.load_images(f"folder:{tmp_path / 'empty'}", THREE)
 
 
 def test_a_split_of_a_folder_predicts_its_test_part(tmp_path):
     tree(tmp_path / "train")
     test = tree(tmp_path / "test", images=2)
-    found = sources.load_images(f"folder:{tmp_path}", classes=("ant", "bee", "cat"))
+    found = sources.load_images(f"folder:{tmp_path}", THREE)
     np.testing.assert_array_equal(found.images, test)
     assert found.labels.tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_an_image_size_for_arrays_is_refused(tiny_npz):
     with pytest.raises(UserError, match="--image-size scales images of folder:DIR and tfds:NAME only"):
-        sources.load(f"npz:{tiny_npz}", image_size=8)
+        sources.load(Data(f"npz:{tiny_npz}", image_size=8))
 
 
 def test_class_folders_of_nothing(tmp_path):

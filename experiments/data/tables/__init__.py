@@ -1,0 +1,1 @@
+"""Tables: files with a row for each example, and how their columns become numbers."""
