@@ -141,7 +141,7 @@ READERS = {
     "suspects": ("run/labels.csv", ["report", "run"], ALWAYS),
     "audit": ("run/audit.json", ["report", "run"], ALWAYS),
     "results": ("results/digits/none.json", ["pages"], (*ALWAYS, removed)),
-    "more results": ("results/claims/many_classes.json", ["pages"], (*ALWAYS, removed)),
+    "more results": ("results/claims/many_classes.json", ["pages"], ALWAYS),
 }
 CASES = [(name, damage) for name, (_, _, damages) in READERS.items() for damage in damages]
 
