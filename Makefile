@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types unit slow fuzz mutations bench rehearse docs results format clean
+.PHONY: help install demo test lint types unit slow browser fuzz mutations bench rehearse docs results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -41,7 +41,12 @@ unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 slow: $(VENV)/installed      ## the tests that take many seconds each
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -m "slow and not browser"
+
+browser: $(VENV)/installed   ## the page of `review` in Debian's chromium, where that is installed
+	@command -v chromium > /dev/null || { echo "skipped: chromium is not installed (apt install chromium)"; exit 0; }; \
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[browser]' && \
+	$(RUN) -m pytest -m browser tests/browser
 
 FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/installed      ## the property tests on ever new examples, until FUZZ_SECONDS have passed

@@ -23,6 +23,8 @@ COMMANDS: dict[type, str] = {
     flags.Compare: "compare",
     flags.Predict: "predict",
     flags.Audit: "audit",
+    flags.Review: "review",
+    flags.Clean: "clean",
     flags.Report: "report",
     flags.Prepare: "prepare",
     flags.List: "list",

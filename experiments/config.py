@@ -46,7 +46,7 @@ class Experiment:
     augmentation: Augmentation = Augmentation()
     optimization: Optimization = Optimization()
     seeds: int = 1
-    """Runs with seeds of their own (noise, initial weights, order), trained side by side."""
+    """Runs side by side, each with a seed of its own."""
     first_seed: int = 0
     """The first of the seeds, which are consecutive."""
     select: Literal["last", "validation"] = "last"

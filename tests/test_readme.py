@@ -3,11 +3,12 @@ import re
 import jax
 import pytest
 
-from experiments.studies import real_size, results_pages
+from experiments.studies import results_pages
 from experiments.studies.audit import ranking
 from experiments.studies.bench import page
 from experiments.studies.claims import report
 from experiments.studies.figures import learned_first
+from experiments.studies.recipe import real_size
 
 README = results_pages.README.read_text()
 
@@ -36,7 +37,7 @@ def test_the_commands_it_shows_exist():
     from experiments.__main__ import parse
 
     commands = re.findall(r"^python -m experiments (.*?)$", README, flags=re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 8
     for command in commands:
         parse(command.split())
 

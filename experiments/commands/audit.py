@@ -139,12 +139,7 @@ def in_words(rate: dict[str, float] | None, judged_wrong: int, examples: int, ep
 
 def check_writable(run_dir: Path) -> None:
     """Raises UserError where nothing can be written, before hours of training are."""
-    if "comparison" in run_folder.read_config(run_dir):
-        runs = sorted(path.parent for path in run_dir.glob("*/config.json"))
-        raise UserError(
-            f"{run_dir} is a comparison of several runs; audit one of them: "
-            f"{', '.join(map(str, runs)) or 'none has begun'}"
-        )
+    check_is_run(run_dir)
     probe = run_dir / "labels.csv.unfinished"
     try:
         probe.touch()
@@ -153,6 +148,16 @@ def check_writable(run_dir: Path) -> None:
         raise UserError(
             f"{run_dir} cannot be written to ({error.strerror}); copy the run folder to where it can be"
         ) from error
+
+
+def check_is_run(run_dir: Path) -> None:
+    """Raises UserError for the folder of a comparison, which has several runs."""
+    if "comparison" in run_folder.read_config(run_dir):
+        runs = sorted(path.parent for path in run_dir.glob("*/config.json"))
+        raise UserError(
+            f"{run_dir} is a comparison of several runs; audit one of them: "
+            f"{', '.join(map(str, runs)) or 'none has begun'}"
+        )
 
 
 def collect(run_dir: Path, folds: int | None, progress: Progress) -> tuple[Dataset, Evidence]:

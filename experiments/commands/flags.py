@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from experiments.config import Experiment, Placement
+from experiments.data.corrected import How
 from experiments.training.devices import FigureFormat
 
 # The order in which `--help` shows them: what is set first comes first.
@@ -14,7 +15,7 @@ _DATA = (
     *("dataset", "label", "id", "num_classes", "data_dir", "image_size", "stream", "scaling"),
     "validation_fraction",
 )
-_LABELS = ("noise", "noise_rate", "labels_file")
+_LABELS = ("noise", "noise_rate", "labels_file", "corrections")
 _OPTIMIZATION = (
     *("epochs", "batch_size", "optimizer", "learning_rate", "learning_rate_schedule", "learning_rate_steps"),
     *("learning_rate_factor", "warmup_epochs", "momentum", "nesterov", "weight_decay", "weight_decay_on"),
@@ -44,7 +45,7 @@ class Train:
     run_dir: Path | None = None
     """Where the results go; by default runs/DATA-NOISE-RATE-METHOD."""
     preset: str | None = None
-    """A paper's setting, the default of all other flags; `list presets` has all."""
+    """A paper's setting, for all other flags; `list presets` has all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Compare:
     run_dir: Path | None = None
     """Where the results go, a folder per method; by default runs/DATA-NOISE-RATE-compare."""
     preset: str | None = None
-    """A paper's setting, the default of all other flags; `list presets` has all."""
+    """A paper's setting, for all other flags; `list presets` has all."""
 
 
 ORDERS = {Train: _TRAIN, Compare: _COMPARE}
@@ -122,6 +123,40 @@ class Audit:
     seed: int | None = None
     """Audit the labels of this seed. By default, audit the first seed if noise was drawn for each seed,
     and the mean over all seeds otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Review:
+    """Make a page to look at the labels that an audit suspects, and to decide on each, offline."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder of a run with an `audit`."""
+    output: Path | None = None
+    """FILE.html; by default review.html in RUN."""
+    examples: int = 500
+    """How many of the most suspicious training examples to show."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Clean:
+    """Write the data of an audited run with corrected labels, in the form they came in."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder of a run with an `audit`."""
+    output: Path
+    """What to write: a file like that of the data, or a folder for a folder of pictures; for vectors or
+    pictures also the labels alone, as FILE.npy or FILE.csv. Nothing is overwritten."""
+    how: How = "relabel"
+    """`relabel`: take the suggested label; `drop`: leave the example out; `both`: take the suggested label
+    where the model gives it a probability of 0.8 or more, and leave the example out elsewhere."""
+    above: float = 0.5
+    """Change labels with a larger probability of being wrong."""
+    first: int | None = None
+    """Change so many of the most suspicious labels, in place of --above."""
+    reviewed: Path | None = None
+    """The reviewed.csv that the page of `review` saves. Its decisions come before --above and --first."""
+    only_reviewed: bool = False
+    """Change nothing but what is decided in --reviewed."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -143,7 +143,7 @@ def say_offset(path: Path, offset: NDArray[np.float64] | None, progress: Progres
 def load_images(path: Path, classes: Classes, offset: NDArray[np.float64] | None = None) -> Examples:
     """What an npz or npy file has to predict, and labels if it has them.
 
-    Of an npz file the array `images`, else `test_images`, else `train_images`.
+    An npz file gives its array `images`, else `test_images`, else `train_images`.
     """
     labels = None
     if path.suffix == ".npy":

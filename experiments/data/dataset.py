@@ -98,8 +98,8 @@ def check_images(source: Path | str, key: str, images: NDArray, first: int = 0) 
     bad = np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))
     if bad.size:
         raise UserError(
-            f"{source}: {key} has a value that is not a finite float32 at index {first + bad[0]}; fill in "
-            f"what is missing, or give the table as csv:FILE, whose gaps are filled in"
+            f"{source}: {key} has a value that is not a finite float32 at index {first + bad[0]}; fill "
+            f"the gaps, or give the table as csv:FILE, whose gaps are filled"
         )
     return images
 

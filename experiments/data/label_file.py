@@ -62,6 +62,50 @@ def read(
     return indices(key, raw)
 
 
+# What the tables of `audit` and of the page of `review` have.
+_OF_AUDIT = ("index", "suggested_label", "judged_wrong")
+_OF_REVIEW = ("index", "decision", "label")
+
+
+def read_corrections(text: str, own: Labels, classes: Classes, *, column: str | None = None) -> Labels:
+    """The labels that `--corrections` names: the source's own where an audit or a review left them."""
+    path, _ = parse(text)
+    if path.suffix in tables.SUFFIXES and path.is_file():
+        columns = tables.read(path).columns
+        if set(_OF_AUDIT) <= columns.keys():
+            suggested, wrong = columns["suggested_label"], columns["judged_wrong"].astype(bool)
+            return _changed(path, own, columns["index"][wrong], suggested[wrong], classes.number)
+        if set(_OF_REVIEW) <= columns.keys():
+            return _reviewed(path, own, columns, classes)
+    return read(text, own, classes, column=column)
+
+
+def _reviewed(path: Path, own: Labels, columns: dict[str, NDArray], classes: Classes) -> Labels:
+    if (columns["decision"] == "drop").any():
+        raise UserError(
+            f"{path}: leaves examples out; expected `clean RUN --reviewed {path} --output FILE`, and to "
+            f"train on that file"
+        )
+    relabel = columns["decision"] == "relabel"
+    names = classes.names or tuple(map(str, range(classes.number)))
+    # Where all names are numbers, the column was read as numbers.
+    chosen = [label if isinstance(label, str) else f"{label:g}" for label in columns["label"][relabel]]
+    unknown = [label for label in chosen if label not in names]
+    if unknown:
+        raise UserError(f"{path}: label {unknown[0]!r} is no class of the data set")
+    labels = np.array([names.index(label) for label in chosen], np.float64)
+    return _changed(path, own, columns["index"][relabel], labels, classes.number)
+
+
+def _changed(path: Path, own: Labels, examples: NDArray, labels: NDArray, number: int) -> Labels:
+    for name, values, limit in (("index", examples, len(own)), ("label", labels, number)):
+        if not ((values >= 0) & (values < limit) & (values == np.round(values))).all():
+            raise UserError(f"{path}: expected {name} from 0 to {limit - 1}, as in the data set")
+    changed = own.copy()
+    changed[examples.astype(np.int64)] = labels.astype(np.int32)
+    return changed
+
+
 def raw_labels(text: str, length: int, column: str | None) -> tuple[str, NDArray, dict[str, NDArray]]:
     """The labels as the file has them and what it calls them, and what it says are the true ones, by name."""
     path, key = parse(text)
@@ -70,6 +114,8 @@ def raw_labels(text: str, length: int, column: str | None) -> tuple[str, NDArray
     if path.suffix == ".npy":
         return "the array", array_files.read_npy(path), {}
     if path.suffix in tables.SUFFIXES:
+        if column is None and {"index", "suggested_label"} <= tables.read(path).columns.keys():
+            raise UserError(f"{path}: is the list of an audit; expected --corrections {path}")
         return column or "the column", labels_of_table(path, column), {}
     _refuse_pickle(path)
     arrays = array_files.read_all(path)

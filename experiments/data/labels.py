@@ -54,6 +54,11 @@ def corrupt(data: Data, dataset: Dataset, keys: jax.Array) -> GivenLabels:
             numbered=dataset.numbered,
         )
         given = np.broadcast_to(from_file, (len(keys), len(clean)))
+    elif data.corrections is not None:
+        corrected = label_file.read_corrections(
+            data.corrections, labels, Classes(num_classes, dataset.class_names), column=data.label
+        )
+        given = np.broadcast_to(corrected, (len(keys), len(labels)))
     elif data.noise == "none" or data.noise_rate is None:
         given = np.broadcast_to(labels, (len(keys), len(labels)))
     else:

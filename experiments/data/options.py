@@ -40,6 +40,8 @@ class Data:
     labels_file: str | None = None
     """In place of --noise, train on labels from FILE.npy, FILE.npz:KEY or FILE.csv, and measure their
     errors against the data set's own, which an array `clean` in the file must equal."""
+    corrections: str | None = None
+    """Corrected labels: an audit's labels.csv, a reviewed.csv, or as --labels-file."""
     stream: bool = False
     """Leave the images on disk, for data larger than memory; one seed only."""
     validation_fraction: float = 0.0
@@ -60,6 +62,10 @@ def check(data: Data) -> None:
     if data.noise != "none" and data.labels_file is not None:
         raise UserError(
             f"--noise {data.noise} and --labels-file {data.labels_file} both choose the labels; leave out one"
+        )
+    if data.corrections is not None and (data.noise != "none" or data.labels_file is not None):
+        raise UserError(
+            f"--corrections {data.corrections} chooses the labels; leave out --noise and --labels-file"
         )
     check_range("--noise-rate", data.noise_rate or 0, 0, 1)
     if data.image_size is not None:

@@ -54,7 +54,7 @@ def report(folders: tuple[Path, ...], output: Path | None, examples: int, progre
         | {"facts": {key: value for key, value in own.items() if key not in shared and value != name}}
         for number, (name, one, own) in enumerate(zip(names, known, facts, strict=True), 1)
     ]
-    page = _environment().get_template("report.html.jinja")
+    page = environment().get_template("report.html.jinja")
     text = page.render(
         title=title(runs),
         facts=shared,
@@ -69,7 +69,8 @@ def report(folders: tuple[Path, ...], output: Path | None, examples: int, progre
     return output
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates of pages; what comes from data is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -9,12 +9,13 @@ import numpy as np
 
 from experiments.commands import compare
 from experiments.runs import run_folder
-from experiments.studies import digits, estimator, real_size, templates
+from experiments.studies import digits, estimator, templates
 from experiments.studies.audit import calibration_page, ranking
 from experiments.studies.bench import page as bench_page
 from experiments.studies.claims import report
 from experiments.studies.figures import learned_first, noticing
 from experiments.studies.recipe import page as recipe_page
+from experiments.studies.recipe import real_size
 from experiments.studies.templates import markdown
 from experiments.terminal import UserError
 from experiments.training import metrics

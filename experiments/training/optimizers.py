@@ -31,7 +31,7 @@ class Optimization:
     learning_rate_factor: float = 0.1
     """What the step schedule multiplies by."""
     warmup_epochs: int = 0
-    """Epochs in which the rate rises evenly, from batch to batch, before its schedule."""
+    """Epochs in which the rate first rises, from batch to batch."""
     momentum: float = 0.9
     """The momentum of sgd, or adamw's first decay."""
     nesterov: bool = False

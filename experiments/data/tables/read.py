@@ -19,10 +19,12 @@ class Table(NamedTuple):
     Attributes:
       columns: numbers and dates (in days since 1970) as float64 with NaN where a value is missing, and text
         as objects with None there.
+      dates: the columns that are dates.
     """
 
     path: Path
     columns: dict[str, NDArray]
+    dates: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -48,7 +50,8 @@ def read(path: Path) -> Table:
         raise UserError(f"{path}: two columns are called {twice[0]!r}; rename one")
     if not len(found) or not names:
         raise UserError(f"{path}: has no rows below its heading")
-    return Table(path, {name: _values(path, name, found[name]) for name in names})
+    dates = frozenset(name for name in names if _is_date(found[name].type))
+    return Table(path, {name: _values(path, name, found[name]) for name in names}, dates)
 
 
 def _read_text(path: Path) -> Any:
@@ -72,6 +75,23 @@ def _read_parquet(path: Path) -> Any:
     return parquet.read_table(path)
 
 
+def _is_date(kind: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_date(kind) or types.is_timestamp(kind)
+
+
+def as_text(table: Table, column: str, row: int) -> str:
+    """A cell as text, empty where it is missing."""
+    value = table.columns[column][row]
+    if value is None or value != value:
+        return ""
+    if column in table.dates:
+        moment = np.datetime64(round(value * _DAY), "us")
+        return str(moment.astype("datetime64[D]" if value == round(value) else "datetime64[s]"))
+    return value if isinstance(value, str) else f"{value:.10g}"
+
+
 def _values(path: Path, name: str, column: Any) -> NDArray:
     import pyarrow
     from pyarrow import types
@@ -80,7 +100,7 @@ def _values(path: Path, name: str, column: Any) -> NDArray:
     if types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
-    if types.is_date(kind) or types.is_timestamp(kind):
+    if _is_date(kind):
         days = column.cast(pyarrow.timestamp("us")).cast(pyarrow.int64())
         return days.cast(pyarrow.float64(), safe=False).to_numpy() / _DAY
     if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind):

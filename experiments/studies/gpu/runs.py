@@ -12,10 +12,10 @@ import numpy as np
 
 from experiments.config import Experiment
 from experiments.presets import speedrun_cifar10
-from experiments.studies import whole_run
 from experiments.studies.gpu.one_of import one_of
 from experiments.studies.gpu.pictures import CLASSES
-from experiments.studies.whole_run import Pictures
+from experiments.studies.whole_runs import whole_run
+from experiments.studies.whole_runs.whole_run import Pictures
 from experiments.training import setup, training_data
 from experiments.training.steps import Inputs, TrainState
 

@@ -16,7 +16,7 @@ from experiments.studies.gpu import page, pictures, published, runs, session, sp
 from experiments.studies.gpu.pictures import Sheets
 from experiments.studies.gpu.programs import Programs
 from experiments.studies.gpu.session import Job, Session
-from experiments.studies.whole_run import Pictures
+from experiments.studies.whole_runs.whole_run import Pictures
 from experiments.terminal import UserError
 from experiments.training import training_data
 

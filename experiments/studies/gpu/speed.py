@@ -14,7 +14,7 @@ from experiments.models.network import Network, as_functions
 from experiments.models.resnet import ResNet, basic_block
 from experiments.studies.bench import timing
 from experiments.studies.gpu.pictures import CLASSES, SIZE
-from experiments.studies.whole_run import needed_bytes
+from experiments.studies.whole_runs.whole_run import needed_bytes
 from experiments.training import epoch_loops, setup, training_data
 
 # What is compared: without a second gradient, with the refits of OGC, with a second gradient.

@@ -10,12 +10,12 @@ import numpy as np
 
 from experiments.config import Experiment
 from experiments.runs import run_folder
-from experiments.studies import side_by_side
 from experiments.studies.gpu.programs import Programs
 from experiments.studies.recipe import rows
 from experiments.studies.recipe.cells import Cell
-from experiments.studies.side_by_side import Measured
-from experiments.studies.whole_run import Pictures
+from experiments.studies.whole_runs import side_by_side
+from experiments.studies.whole_runs.side_by_side import Measured
+from experiments.studies.whole_runs.whole_run import Pictures
 from experiments.terminal import QUIET, Progress
 from experiments.training import training_data
 

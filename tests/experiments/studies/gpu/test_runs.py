@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import method_names
-from experiments.studies import whole_run
 from experiments.studies.gpu import page, runs
-from experiments.studies.whole_run import Pictures
+from experiments.studies.whole_runs import whole_run
+from experiments.studies.whole_runs.whole_run import Pictures
 from experiments.training import setup, training_data
 
 LABELS = ("clean", "cifar10n_worst", "cifar10n_aggregate", "symmetric_40", "asymmetric_40", "instance_20")

@@ -8,10 +8,11 @@ import pytest
 
 from experiments.config import Data, Experiment, Model, Optimization
 from experiments.runs import run_folder
-from experiments.studies import data_sets, side_by_side
+from experiments.studies import data_sets
 from experiments.studies.data_sets import Sources
 from experiments.studies.recipe import benchmark, cells, page, rows
 from experiments.studies.recipe.page import Comparison, Measured
+from experiments.studies.whole_runs import side_by_side
 from experiments.terminal import QUIET, UserError
 
 NOWHERE = Sources(None, None, None, None)
@@ -88,7 +89,7 @@ def test_runs_side_by_side_are_the_runs_of_train(labelled, monkeypatch, at_once)
         assert found["wrong"] == pytest.approx(expected["wrong"])
         for name in ("noticed", "seeds", "config"):
             assert found[name] == expected[name]
-    # What is missing is measured, and nothing else.
+    # Runs that the file lacks are measured, and no others.
     path = labelled / "features.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-2]))

@@ -1,7 +1,7 @@
 """Runs that differ in their labels and seeds only, trained side by side as one compiled program.
 
-On a GPU, where a step of a small network is over before the next one is asked for, forty such runs take
-hardly longer than one.
+On a GPU, a step of a small network ends before Python asks for the next one. Forty such runs take about as
+long as one.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config import Experiment
-from experiments.studies import whole_run
-from experiments.studies.whole_run import Epoch, Pictures
+from experiments.studies.whole_runs import whole_run
+from experiments.studies.whole_runs.whole_run import Epoch, Pictures
 from experiments.training import setup, steps, training_data
 from experiments.training.steps import Inputs, StepParts, TrainState
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.config import Augmentation, Experiment, Model, Optimization
-from experiments.studies import whole_run
-from experiments.studies.whole_run import Pictures
+from experiments.studies.whole_runs import whole_run
+from experiments.studies.whole_runs.whole_run import Pictures
 from experiments.training import evaluation, setup, training_data
 
 EXAMPLES, TESTED, CLASSES = 48, 20, 3

@@ -18,7 +18,7 @@ from experiments.studies.templates import markdown
 from experiments.training import metrics
 
 PAGE = RESULTS.parent / "real_size" / "README.md"
-PICTURE = Path(__file__).parents[2] / "docs" / "results" / "real_size.png"
+PICTURE = Path(__file__).parents[3] / "docs" / "results" / "real_size.png"
 
 ON_GCE = f"{OGC}{digits.ON_GCE}"
 SAM, SANER = "cross_entropy+sam", "cross_entropy+saner:scale_epochs=10"

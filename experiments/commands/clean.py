@@ -1,0 +1,62 @@
+"""`clean`: the data set of an audited run with corrected labels, in the form it came in."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from experiments.commands import audit
+from experiments.commands.flags import Clean
+from experiments.data import corrected
+from experiments.runs import corrections, run_folder, saved_model
+from experiments.runs.corrections import Rule
+from experiments.terminal import Progress, UserError, check_range
+from experiments.training import training_data
+
+
+def run(command: Clean, console: Console) -> None:
+    """Writes the corrected data."""
+    check_range("--above", command.above, 0, 1)
+    if command.first is not None:
+        check_range("--first", command.first, 0)
+    if command.only_reviewed and command.reviewed is None:
+        raise UserError("--only-reviewed needs --reviewed FILE, which the page of `review` saves")
+    rule = Rule(command.how, command.above, command.first, command.only_reviewed)
+    clean(command.run, command.output, rule, command.reviewed, Progress(console))
+
+
+def clean(run_dir: Path, output: Path, rule: Rule, reviewed: Path | None, progress: Progress) -> None:
+    """Writes the data of a run with what is changed by the rule and by what a person decided."""
+    audit.check_is_run(run_dir)
+    trained = saved_model.restore(run_dir)
+    corrected.check_output(trained.experiment.data, output)
+    record = output.with_name(f"{output.stem}-changes.csv")
+    if record.exists():
+        raise UserError(f"{record} exists, and would say what is changed; choose another --output")
+    dataset, given_labels, _ = training_data.load(trained.experiment, progress)
+    audit.check_data(run_dir, trained.resolved, dataset)
+    suspects, probabilities = corrections.read_suspects(run_dir, dataset.num_classes)
+    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    count = len(dataset.train_images)
+    decisions = {} if reviewed is None else corrections.read_reviewed(reviewed, count, names)
+    changes = corrections.decide(suspects, probabilities, decisions, rule)
+
+    seed = run_folder.read_json(run_dir / "audit.json")["seed"]
+    given = given_labels.given[training_data.seeds_of(trained.experiment).index(seed)]
+    labels, kept = given.copy(), np.ones(count, bool)
+    for change in changes:
+        if change.label is None:
+            kept[change.example] = False
+        else:
+            labels[change.example] = change.label
+    if len(np.unique(labels[kept])) < 2:
+        raise UserError("fewer than two classes would be left; change less, with --above or --first")
+    corrected.write(trained.experiment.data, dataset, labels, kept, output)
+    corrections.write_record(record, changes, given, names, dataset.train_names, dataset.named_by)
+    dropped = int(np.sum(~kept))
+    progress.say(f"{len(changes) - dropped:,} of {count:,} labels changed, {dropped:,} examples left out")
+    if given_labels.clean is not None:
+        before, after = np.mean(given == given_labels.clean), np.mean((labels == given_labels.clean)[kept])
+        progress.say(f"right labels: {before:.1%} before, {after:.1%} after")
+    progress.say(f"written {output}")
+    progress.say(f"what was changed and why: {record}")

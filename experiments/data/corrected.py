@@ -1,0 +1,200 @@
+"""A data set written anew in the form it came in, with other labels and without some examples."""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.data import array_files
+from experiments.data.dataset import Dataset, Labels, Stream
+from experiments.data.options import Data
+from experiments.data.pictures import folder
+from experiments.terminal import QUIET, UserError
+
+How = Literal["relabel", "drop", "both"]
+# What --output may end in, by the source; "" is a folder.
+ENDINGS = {
+    "csv": (".csv", ".tsv", ".parquet"),
+    "npz": (".npz",),
+    "npy": (".npz", ".npy", ".csv"),
+    "folder": ("", ".csv"),
+    "digits": (".npz",),
+    "tfds": (".npz", ".npy"),
+}
+
+
+def kind_of(data: Data) -> str:
+    """Which of `ENDINGS` a source is."""
+    kind = data.dataset.partition(":")[0]
+    return kind if kind in ENDINGS else "tfds"
+
+
+def check_output(data: Data, output: Path) -> None:
+    """Raises UserError for an output that exists, or is not of the form of the data."""
+    if output.exists():
+        raise UserError(f"--output {output} exists; nothing is overwritten, choose another name")
+    kind = kind_of(data)
+    endings = ENDINGS[kind]
+    if kind == "csv":
+        endings = (Path(data.dataset.partition(":")[2]).suffix.lower(),)
+    if output.suffix.lower() not in endings:
+        named = " or ".join(ending or "no ending, a folder" for ending in endings)
+        raise UserError(f"--output {output}: expected a name with {named}, since the data are {data.dataset}")
+    if not output.parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}")
+
+
+def write(data: Data, dataset: Dataset, labels: Labels, kept: NDArray[np.bool_], output: Path) -> None:
+    """Writes the data set with these labels and of the training examples only those that are kept.
+
+    Args:
+      data: the source.
+      dataset: what it holds.
+      labels: of all training examples, int32 `[N]`.
+      kept: bool `[N]`.
+      output: a name that `check_output` accepts.
+    """
+    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    unfinished = output.with_name(f"{output.name}.unfinished{output.suffix}")
+    path = Path(data.dataset.partition(":")[2])
+    ending = output.suffix.lower()
+    try:
+        match kind_of(data):
+            case "csv" if ending == ".parquet":
+                _write_parquet(path, data.label, names, labels, kept, unfinished)
+            case "csv":
+                _write_text(path, data.label, names, labels, kept, unfinished)
+            case "npz":
+                _write_npz(array_files.read_all(path), dataset, labels, kept, unfinished)
+            case "folder" if ending == "":
+                _copy_folder(path, dataset, names, labels, kept, unfinished)
+            case _ if ending == ".npz":
+                _write_npz(_arrays(dataset), dataset, labels, kept, unfinished)
+            case _:
+                _write_labels(dataset, names, labels, kept, unfinished, output)
+        unfinished.rename(output)
+    finally:
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished)
+        unfinished.unlink(missing_ok=True)
+
+
+def _arrays(dataset: Dataset) -> dict[str, NDArray]:
+    if isinstance(dataset.train_images, Stream):
+        raise UserError("the data were streamed, and do not fit an npz file; expected --output FILE.npy")
+    arrays = {"train_images": dataset.train_images, "train_labels": dataset.train_labels}
+    if dataset.train_clean_labels is not None:
+        arrays["train_clean_labels"] = dataset.train_clean_labels
+    if dataset.test_images is not None and dataset.test_labels is not None:
+        arrays |= {"test_images": np.asarray(dataset.test_images), "test_labels": dataset.test_labels}
+    if dataset.class_names is not None:
+        arrays["class_names"] = np.array(dataset.class_names)
+    return arrays
+
+
+def _write_npz(
+    arrays: dict[str, NDArray], dataset: Dataset, labels: Labels, kept: NDArray[np.bool_], path: Path
+) -> None:
+    by_name = arrays["train_labels"].dtype.kind in "SU"
+    names = np.array(dataset.class_names) if by_name else None
+    changed = {**arrays, "train_labels": labels if names is None else names[labels]}
+    changed = {name: array[kept] if name.startswith("train_") else array for name, array in changed.items()}
+    with path.open("wb") as file:
+        np.savez(file, **changed)  # type: ignore[arg-type]  # they are arrays
+
+
+def _write_text(
+    source: Path,
+    column: str | None,
+    names: tuple[str, ...],
+    labels: Labels,
+    kept: NDArray[np.bool_],
+    to: Path,
+) -> None:
+    """Every other cell as it is in the source."""
+    delimiter = "\t" if source.suffix.lower() == ".tsv" else ","
+    with (
+        source.open(newline="", encoding="utf-8-sig") as file,
+        to.open("w", newline="", encoding="utf-8") as out,
+    ):
+        rows, writer = csv.reader(file, delimiter=delimiter), csv.writer(out, delimiter=delimiter)
+        heading = next(rows)
+        place = heading.index(column or "")
+        writer.writerow(heading)
+        # Empty lines are no rows, to Arrow neither.
+        for row, label, keep in zip((row for row in rows if row), labels, kept, strict=True):
+            if keep:
+                writer.writerow([*row[:place], names[label], *row[place + 1 :]])
+
+
+def _write_parquet(
+    source: Path,
+    column: str | None,
+    names: tuple[str, ...],
+    labels: Labels,
+    kept: NDArray[np.bool_],
+    to: Path,
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = parquet.read_table(source)
+    place = table.column_names.index(column)
+    table = table.set_column(place, column, pyarrow.array([names[label] for label in labels]))
+    parquet.write_table(table.filter(pyarrow.array(kept)), to)
+
+
+def _copy_folder(
+    source: Path,
+    dataset: Dataset,
+    names: tuple[str, ...],
+    labels: Labels,
+    kept: NDArray[np.bool_],
+    to: Path,
+) -> None:
+    """The files in the folders of their labels, a test part as it is."""
+    train, test = folder.parts_of(source, QUIET)
+    inner = Path() if train == source else Path(train.name)
+    for name in names:
+        (to / inner / name).mkdir(parents=True)
+    taken: set[Path] = set()
+    for file, label, keep in zip(dataset.train_names or [], labels, kept, strict=True):
+        if keep:
+            target = to / inner / names[label] / Path(file).name
+            # Two classes may each have a 0.png.
+            if target in taken:
+                target = target.with_name(f"{Path(file).parent.name}-{target.name}")
+            taken.add(target)
+            shutil.copy2(source / file, target)
+    if test is not None:
+        shutil.copytree(test, to / test.name)
+
+
+def _write_labels(
+    dataset: Dataset,
+    names: tuple[str, ...],
+    labels: Labels,
+    kept: NDArray[np.bool_],
+    to: Path,
+    output: Path,
+) -> None:
+    """Labels alone, for the examples as they are; a list of files may leave some out."""
+    if not kept.all() and not (output.suffix.lower() == ".csv" and dataset.train_names):
+        raise UserError(
+            f"--output {output}: labels alone cannot leave examples out; expected --how relabel, or FILE.npz"
+        )
+    if output.suffix.lower() == ".npy":
+        with to.open("wb") as file:
+            np.save(file, np.array(names)[labels] if dataset.class_names else labels)
+        return
+    known_as = dataset.train_names or list(map(str, range(len(labels))))
+    heading = dataset.named_by if dataset.train_names else "index"
+    with to.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow([heading, "label"])
+        writer.writerows(
+            [name, names[label]] for name, label, keep in zip(known_as, labels, kept, strict=True) if keep
+        )

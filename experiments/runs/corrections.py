@@ -1,0 +1,151 @@
+"""What is to be changed in a run's labels: by the audit's list, by what a person decided, by a rule."""
+
+import csv
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.data.corrected import How
+from experiments.runs import contents, run_folder
+from experiments.runs.audit_files import CUT
+from experiments.terminal import UserError
+
+Action = Literal["relabel", "drop", "keep"]
+# With `both`, a suggestion that the model gives at least this probability is taken, else the example dropped.
+SURE = 0.8
+REVIEWED_COLUMNS = ("index", "decision", "label")
+
+
+class Decision(NamedTuple):
+    """What a person said of an example: the label to use instead, None for `keep` and `drop`."""
+
+    action: Action
+    label: int | None
+
+
+class Change(NamedTuple):
+    """A change to one example's label, and why it is made; `label` is None where the example is dropped."""
+
+    example: int
+    label: int | None
+    why: str
+
+
+class Rule(NamedTuple):
+    """Which labels are changed without a person's decision, and how.
+
+    Attributes:
+      above: those with a larger probability of being wrong.
+      first: so many of the most suspicious in place of that, None for no such limit.
+      reviewed_only: none at all.
+    """
+
+    how: How = "relabel"
+    above: float = CUT
+    first: int | None = None
+    reviewed_only: bool = False
+
+
+def decide(
+    suspects: list[contents.Suspect],
+    probabilities: NDArray[np.floating],
+    decisions: dict[int, Decision],
+    rule: Rule,
+) -> list[Change]:
+    """The changes, in the order of the list; what a person decided comes before the rule."""
+    changes = []
+    for rank, suspect in enumerate(suspects):
+        decision = decisions.get(suspect.example)
+        if decision is not None:
+            if decision.action != "keep" and decision.label != suspect.given:
+                changes.append(Change(suspect.example, decision.label, "reviewed"))
+            continue
+        if rule.reviewed_only:
+            continue
+        if rule.first is not None:
+            chosen, why = rank < rule.first, f"one of the first {rule.first}"
+        else:
+            chosen, why = suspect.probability > rule.above, f"probability_wrong above {rule.above:g}"
+        if not chosen:
+            continue
+        sure = probabilities[suspect.example, suspect.suggested] >= SURE
+        relabel = rule.how == "relabel" or (rule.how == "both" and sure)
+        if relabel and suspect.suggested == suspect.given:
+            continue
+        changes.append(Change(suspect.example, suspect.suggested if relabel else None, why))
+    return changes
+
+
+def read_suspects(run_dir: Path, num_classes: int) -> tuple[list[contents.Suspect], NDArray[np.floating]]:
+    """The list of an audited run, and its probabilities of each class."""
+    path = run_dir / "labels.csv"
+    if not path.exists():
+        raise UserError(f"{run_dir}: has no labels.csv yet; `{contents.audit_command(run_dir)}` makes it")
+    try:
+        with np.load(run_dir / "audit.npz", allow_pickle=False) as arrays:
+            probabilities = arrays["probabilities"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{run_dir / 'audit.npz'}: is missing or damaged ({error}); "
+            f"`{contents.audit_command(run_dir)}` writes it anew"
+        ) from error
+    return contents.read_suspects(path, num_classes), probabilities
+
+
+def read_reviewed(path: Path, examples: int, names: tuple[str, ...]) -> dict[int, Decision]:
+    """What a person decided in the page of `review`, by the index of the example."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    decisions: dict[int, Decision] = {}
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        rows = csv.DictReader(file)
+        missing = [name for name in REVIEWED_COLUMNS if name not in (rows.fieldnames or ())]
+        if missing:
+            raise UserError(
+                f"{path}: has no column {missing[0]!r}; expected the reviewed.csv that the page of `review` "
+                f"saves"
+            )
+        for number, row in enumerate(rows, 2):
+            decisions.update([_decision(path, number, row, examples, names)])
+    return decisions
+
+
+def _decision(
+    path: Path, number: int, row: dict[str, str], examples: int, names: tuple[str, ...]
+) -> tuple[int, Decision]:
+    index, action, label = (row[name] for name in REVIEWED_COLUMNS)
+    if not (index or "").isdecimal() or int(index) >= examples:
+        raise UserError(f"{path}: row {number} has index {index!r}; expected 0 to {examples - 1}")
+    if action == "relabel":
+        if label not in names:
+            raise UserError(f"{path}: row {number} has label {label!r}, which is no class of the run")
+        return int(index), Decision("relabel", names.index(label))
+    if action == "drop":
+        return int(index), Decision("drop", None)
+    if action == "keep":
+        return int(index), Decision("keep", None)
+    raise UserError(f"{path}: row {number} has decision {action!r}; expected keep, relabel or drop")
+
+
+def write_record(
+    path: Path,
+    changes: list[Change],
+    given: NDArray[np.integer],
+    names: tuple[str, ...],
+    known_as: list[str] | None,
+    named_by: str,
+) -> None:
+    """What was changed and why, one line each."""
+    with (
+        run_folder.whole(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["index", *[named_by] * bool(known_as), "given_label", "action", "new_label", "why"])
+        for change in changes:
+            known = [known_as[change.example]] if known_as else []
+            action = "drop" if change.label is None else "relabel"
+            new = "" if change.label is None else names[change.label]
+            writer.writerow([change.example, *known, names[given[change.example]], action, new, change.why])

@@ -1,0 +1,1 @@
+"""Runs as one compiled program, for devices that should never wait for Python."""

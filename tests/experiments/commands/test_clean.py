@@ -1,0 +1,263 @@
+"""`clean`: what is changed, by whom and why, in the form the data came in; and that it is no noise."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.__main__ import main
+from experiments.data.tables.read import read
+from experiments.runs import corrections
+from experiments.runs.contents import Suspect
+from experiments.runs.corrections import Change, Decision, Rule
+
+SHORT = ["--epochs", "30", "--batch-size", "16", "--width", "64"]
+NAMES = np.array(["apple", "cherry", "plum"])
+RIGHT = np.arange(120) % 3
+GIVEN = np.where(np.arange(120) < 6, (RIGHT + 1) % 3, RIGHT)
+
+
+def lines(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """The same three kinds of fruit in four forms, each trained on and audited; six labels are wrong."""
+    folder = tmp_path_factory.mktemp("clean")
+    rng = np.random.default_rng(0)
+    vectors = np.eye(3)[RIGHT] * 3 + rng.normal(0, 0.05, (120, 3))
+    np.savez(folder / "names.npz", train_images=vectors, train_labels=NAMES[GIVEN], class_names=NAMES)
+    np.save(folder / "vectors.npy", vectors)
+    with (folder / "fruit.csv").open("w") as file:
+        file.write('fruit_id,"a, quoted",b,fruit,c\n')
+        for i, (a, b, c) in enumerate(vectors):
+            file.write(f'F{i:03},"{a:.3f}",{b:.3f},{NAMES[GIVEN[i]]},{c:.3f}\n')
+    for i in range(120):
+        place = folder / "pictures" / NAMES[GIVEN[i]]
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 60, (4, 4, 3))
+        pixels[:, :, RIGHT[i]] += 190
+        # The same file name in every class.
+        Image.fromarray(pixels.astype(np.uint8)).save(place / f"{i // 3}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, flags in {
+            "npz": ["--dataset", "npz:names.npz"],
+            "csv": ["--dataset", "csv:fruit.csv", "--label", "fruit"],
+            "npy": ["--dataset", "npy:vectors.npy", "--labels-file", "fruit.csv", "--label", "fruit"],
+            "folder": ["--dataset", "folder:pictures"],
+        }.items():
+            assert main(["train", *flags, *SHORT, "--run-dir", name]) == 0
+            assert main(["audit", name]) == 0
+    return folder
+
+
+@pytest.fixture
+def inside(work, monkeypatch, tmp_path):
+    monkeypatch.chdir(work)
+    return tmp_path
+
+
+def first_six(*flags):
+    return ["--first", "6", *map(str, flags)]
+
+
+def test_arrays(inside, work, capsys):
+    output = inside / "clean.npz"
+    assert main(["clean", "npz", *first_six("--output", output)]) == 0
+    assert "6 of 120 labels changed, 0 examples left out" in capsys.readouterr().out
+    cleaned = np.load(output)
+    assert cleaned["train_labels"].tolist() == NAMES[RIGHT].tolist()
+    np.testing.assert_array_equal(cleaned["train_images"], np.load(work / "names.npz")["train_images"])
+    assert main(["train", "--dataset", f"npz:{output}", *SHORT, "--run-dir", str(inside / "again")]) == 0
+    dropped = inside / "dropped.npz"
+    assert main(["clean", "npz", "--how", "drop", *first_six("--output", dropped)]) == 0
+    assert np.load(dropped)["train_labels"].tolist() == NAMES[RIGHT[6:]].tolist()
+    record = lines(inside / "dropped-changes.csv")
+    assert {int(row["index"]) for row in record} == set(range(6))
+    assert {(row["action"], row["new_label"], row["why"]) for row in record} == {
+        ("drop", "", "one of the first 6")
+    }
+
+
+def test_a_table_keeps_every_other_cell(inside, work):
+    output = inside / "clean.csv"
+    assert main(["clean", "csv", *first_six("--output", output)]) == 0
+    before, after = (path.read_text().splitlines() for path in (work / "fruit.csv", output))
+    assert len(after) == 121
+    for number, (old, new) in enumerate(zip(before[7:], after[7:], strict=True)):
+        assert old.replace('"', "") == new.replace('"', ""), number
+    assert [row["fruit"] for row in lines(output)] == NAMES[RIGHT].tolist()
+    assert lines(inside / "clean-changes.csv")[0]["fruit_id"] in {f"F{i:03}" for i in range(6)}
+    assert read(output).columns.keys() == read(work / "fruit.csv").columns.keys()
+
+
+def test_labels_of_vectors(inside, work, capsys):
+    for name in ("array.npy", "labels.csv"):
+        assert main(["clean", "npy", *first_six("--output", inside / name)]) == 0
+        flags = ["--dataset", "npy:vectors.npy", "--labels-file", str(inside / name)]
+        flags += ["--label", "label"] if name.endswith("csv") else []
+        assert main(["train", *flags, *SHORT, "--run-dir", str(inside / name[-3:])]) == 0
+    assert np.load(inside / "array.npy").tolist() == NAMES[RIGHT].tolist()
+    assert lines(inside / "labels.csv")[0] == {"fruit_id": "F000", "label": "apple"}
+    capsys.readouterr()
+    assert main(["clean", "npy", "--how", "drop", *first_six("--output", inside / "x.npy")]) == 2
+    assert "labels alone cannot leave examples out" in capsys.readouterr().err
+    assert not list(inside.glob("x*"))
+    assert main(["clean", "npy", "--how", "drop", *first_six("--output", inside / "x.npz")]) == 0
+    assert len(np.load(inside / "x.npz")["train_images"]) == 114
+
+
+def test_a_folder_is_copied_and_no_file_takes_the_place_of_another(inside, work):
+    output = inside / "clean"
+    assert main(["clean", "folder", *first_six("--output", output)]) == 0
+    found = {name: len(list((output / name).iterdir())) for name in NAMES}
+    assert found == dict.fromkeys(NAMES, 40)
+    moved = {row["file"]: row["new_label"] for row in lines(inside / "clean-changes.csv")}
+    for file, label in moved.items():
+        old = (work / "pictures" / file).read_bytes()
+        assert old in [path.read_bytes() for path in (output / label).iterdir()]
+    assert main(["clean", "folder", *first_six("--output", inside / "list.csv")]) == 0
+    listed = {row["file"]: row["label"] for row in lines(inside / "list.csv")}
+    assert len(listed) == 120
+    assert listed.items() >= moved.items()
+
+
+def test_nothing_is_overwritten_and_what_does_not_fit_is_said(inside, work, capsys):
+    (inside / "taken.npz").write_text("mine")
+    (inside / "half-changes.csv").write_text("mine")
+    for command, said in (
+        (["clean", "npz", "--output", str(inside / "taken.npz")], "taken.npz exists; nothing is overwritten"),
+        (["clean", "npz", "--output", str(inside / "half.npz")], "half-changes.csv exists"),
+        (
+            ["clean", "npz", "--output", str(inside / "a.csv")],
+            "expected a name with .npz, since",
+        ),
+        (
+            ["clean", "csv", "--output", str(inside / "a.tsv")],
+            "expected a name with .csv, since",
+        ),
+        (["clean", "npz", "--output", str(inside / "no" / "a.npz")], "there is no folder"),
+        (["clean", "npz", "--output", str(inside / "a.npz"), "--only-reviewed"], "needs --reviewed FILE"),
+        (["clean", "npz", "--output", str(inside / "a.npz"), "--above", "2"], "--above must be"),
+        (["clean", str(inside), "--output", str(inside / "a.npz")], "config.json"),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
+    assert sorted(path.name for path in inside.iterdir()) == ["half-changes.csv", "taken.npz"]
+
+
+SUSPECTS = [
+    Suspect(2, 7, 0, 1, 0.9, None),
+    Suspect(3, 5, 1, 2, 0.8, None),
+    Suspect(4, 6, 2, 0, 0.4, None),
+    Suspect(5, 4, 2, 2, 0.3, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (Rule(), [(7, 1), (5, 2)]),
+        (Rule(how="drop"), [(7, None), (5, None)]),
+        # The model is sure of the first suggestion only.
+        (Rule(how="both"), [(7, 1), (5, None)]),
+        (Rule(above=0.35), [(7, 1), (5, 2), (6, 0)]),
+        (Rule(above=0.8), [(7, 1)]),
+        (Rule(first=1), [(7, 1)]),
+        # The last has no other label to take.
+        (Rule(first=4), [(7, 1), (5, 2), (6, 0)]),
+        (Rule(reviewed_only=True), []),
+    ],
+)
+def test_the_rule(rule, expected):
+    probabilities = np.full((8, 3), 0.1)
+    probabilities[7, 1] = 0.8
+    found = corrections.decide(SUSPECTS, probabilities, {}, rule)
+    assert [(change.example, change.label) for change in found] == expected
+
+
+def test_what_a_person_decided_comes_before_the_rule():
+    decisions = {7: Decision("keep", None), 5: Decision("relabel", 0), 4: Decision("drop", None)}
+    found = corrections.decide(SUSPECTS, np.zeros((8, 3)), decisions, Rule(above=0.35))
+    assert found == [
+        Change(5, 0, "reviewed"),
+        Change(6, 0, "probability_wrong above 0.35"),
+        Change(4, None, "reviewed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("x,relabel,plum", "row 2 has index 'x'; expected 0 to 119"),
+        ("120,relabel,plum", "row 2 has index '120'"),
+        ("3,relabel,pear", "row 2 has label 'pear', which is no class of the run"),
+        ("3,perhaps,plum", "row 2 has decision 'perhaps'; expected keep, relabel or drop"),
+    ],
+)
+def test_a_reviewed_file_that_does_not_fit_is_named(inside, capsys, row, said):
+    path = inside / "reviewed.csv"
+    path.write_text(f"index,decision,label\n{row}\n")
+    assert main(["clean", "npz", "--reviewed", str(path), "--output", str(inside / "a.npz")]) == 2
+    assert said in capsys.readouterr().err
+    path.write_text("index,label\n")
+    assert main(["clean", "npz", "--reviewed", str(path), "--output", str(inside / "a.npz")]) == 2
+    assert "has no column 'decision'; expected the reviewed.csv" in capsys.readouterr().err
+
+
+def test_corrections_are_no_noise(inside, work, capsys):
+    run = inside / "run"
+    flags = ["train", "--dataset", "npz:names.npz", *SHORT, "--run-dir", str(run)]
+    assert main([*flags, "--labels-file", "npz/labels.csv"]) == 2
+    assert "labels.csv: is the list of an audit; expected --corrections npz/labels.csv" in (
+        capsys.readouterr().err
+    )
+    assert main([*flags, "--corrections", "npz/labels.csv", "--noise", "pair", "--noise-rate", "0.1"]) == 2
+    assert "leave out --noise and --labels-file" in capsys.readouterr().err
+    assert main([*flags, "--corrections", "npz/labels.csv"]) == 0
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["realised_noise"] is None
+    judged = [row for row in lines(work / "npz" / "labels.csv") if row["judged_wrong"] == "true"]
+    expected = GIVEN.copy()
+    for row in judged:
+        expected[int(row["index"])] = int(row["suggested_label"])
+    assert main(["audit", str(run)]) == 0
+    trained_on = {int(row["index"]): int(row["given_label"]) for row in lines(run / "labels.csv")}
+    assert [trained_on[i] for i in range(120)] == expected.tolist()
+
+
+def test_reviewed_labels_train_directly_unless_examples_are_left_out(inside, work, capsys):
+    path = inside / "reviewed.csv"
+    path.write_text("index,decision,label\n0,relabel,apple\n1,keep,plum\n")
+    flags = ["train", "--dataset", "npz:names.npz", *SHORT, "--corrections", str(path)]
+    assert main([*flags, "--run-dir", str(inside / "run")]) == 0
+    assert main(["audit", str(inside / "run")]) == 0
+    found = {row["index"]: row["given_class"] for row in lines(inside / "run" / "labels.csv")}
+    assert [found[i] for i in "0123"] == ["apple", NAMES[GIVEN[1]], NAMES[GIVEN[2]], NAMES[GIVEN[3]]]
+    path.write_text("index,decision,label\n0,drop,\n")
+    assert main([*flags, "--run-dir", str(inside / "other")]) == 2
+    assert "reviewed.csv: leaves examples out; expected `clean RUN" in capsys.readouterr().err
+
+
+def test_the_page_of_review_needs_an_audit(inside, work, capsys, monkeypatch):
+    assert main(["review", "csv", "--output", str(inside / "page.html")]) == 0
+    page = (inside / "page.html").read_text()
+    content = json.loads(page.partition('id="content">')[2].partition("</script>")[0])
+    assert content["classes"] == NAMES.tolist()
+    assert content["namedBy"] == "fruit_id"
+    first = content["items"][0]
+    assert first["name"] == f"F{first['index']:03}"
+    assert [name for name, _ in first["row"]] == ["fruit_id", "a, quoted", "b", "c"]
+    assert "http" not in page
+    assert main(["review", "folder", "--examples", "3", "--output", str(inside / "page.html")]) == 0
+    assert (inside / "page.html").read_text().count("data:image/png;base64") == 3
+    assert main(["train", "--dataset", "npz:names.npz", *SHORT, "--run-dir", str(inside / "new")]) == 0
+    capsys.readouterr()
+    for command in (["review"], ["clean", "--output", str(inside / "a.npz")]):
+        assert main([command[0], str(inside / "new"), *command[1:]]) == 2
+        assert "has no labels.csv yet; `python -m experiments audit" in capsys.readouterr().err
