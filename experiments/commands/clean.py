@@ -7,8 +7,7 @@ from rich.console import Console
 
 from experiments.commands import audit
 from experiments.commands.flags import Clean
-from experiments.data import corrected
-from experiments.runs import corrections, run_folder, saved_model
+from experiments.runs import corrected_data, corrections, run_folder, saved_model
 from experiments.runs.corrections import Rule
 from experiments.terminal import Progress, UserError, check_range
 from experiments.training import training_data
@@ -29,7 +28,7 @@ def clean(run_dir: Path, output: Path, rule: Rule, reviewed: Path | None, progre
     """Writes the data of a run with what is changed by the rule and by what a person decided."""
     audit.check_is_run(run_dir)
     trained = saved_model.restore(run_dir)
-    corrected.check_output(trained.experiment.data, output)
+    corrected_data.check_output(trained.experiment.data, output)
     record = output.with_name(f"{output.stem}-changes.csv")
     if record.exists():
         raise UserError(f"{record} exists, and would say what is changed; choose another --output")
@@ -51,7 +50,7 @@ def clean(run_dir: Path, output: Path, rule: Rule, reviewed: Path | None, progre
             labels[change.example] = change.label
     if len(np.unique(labels[kept])) < 2:
         raise UserError("fewer than two classes would be left; change less, with --above or --first")
-    corrected.write(trained.experiment.data, dataset, labels, kept, output)
+    corrected_data.write(trained.experiment.data, dataset, labels, kept, output)
     corrections.write_record(record, changes, given, names, dataset.train_names, dataset.named_by)
     dropped = int(np.sum(~kept))
     progress.say(f"{len(changes) - dropped:,} of {count:,} labels changed, {dropped:,} examples left out")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from experiments.config import Experiment, Placement
-from experiments.data.corrected import How
+from experiments.runs.corrected_data import How
 from experiments.training.devices import FigureFormat
 
 # The order in which `--help` shows them: what is set first comes first.

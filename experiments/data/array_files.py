@@ -119,8 +119,8 @@ FAR_FROM_ZERO = 1000.0
 def needed_offset(images: NDArray) -> NDArray[np.float64] | None:
     """The means of columns that float32 would round to nearly the same value, 0 for the others.
 
-    >>> needed_offset(np.array([[1.7e9, 0.0], [1.7e9 + 60, 1.0]]))
-    array([1.7e+09, 0.0e+00])
+    >>> needed_offset(np.array([[1.7e9, 0.0], [1.7e9 + 60, 1.0]])).tolist()
+    [1700000030.0, 0.0]
     """
     if images.ndim != 2 or images.dtype not in (np.float64, np.int64, np.uint64) or 0 in images.shape:
         return None

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data.corrected import kind_of
 from experiments.data.dataset import Stream
 from experiments.data.tables import read as tables
 from experiments.pages import report
 from experiments.runs import contents, corrections, run_folder
 from experiments.runs.contents import Data, Run, Suspect
+from experiments.runs.corrected_data import kind_of
 from experiments.terminal import Progress, UserError, check_output, check_range
 
-# Of each example the classes that the model finds most probable; of a table's row the first columns.
+# The page shows the classes that the model finds most probable, and the first columns of a table's row.
 CLASSES_SHOWN, COLUMNS_SHOWN = 4, 24
 
 

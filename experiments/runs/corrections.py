@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data.corrected import How
 from experiments.runs import contents, run_folder
 from experiments.runs.audit_files import CUT
+from experiments.runs.corrected_data import How
 from experiments.terminal import UserError
 
 Action = Literal["relabel", "drop", "keep"]

@@ -219,6 +219,11 @@ def test_corrections_are_no_noise(inside, work, capsys):
     )
     assert main([*flags, "--corrections", "npz/labels.csv", "--noise", "pair", "--noise-rate", "0.1"]) == 2
     assert "leave out --noise and --labels-file" in capsys.readouterr().err
+    np.save(inside / "own.npy", NAMES[RIGHT])
+    capsys.readouterr()
+    assert main([*flags[:-1], str(inside / "own"), "--labels-file", str(inside / "own.npy")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "5.0% of the labels differ from those of npz:names.npz, which are taken for clean" in said
     assert main([*flags, "--corrections", "npz/labels.csv"]) == 0
     summary = json.loads((run / "summary.json").read_text())
     assert summary["realised_noise"] is None
