@@ -52,8 +52,8 @@ def load(
     given = data_labels.corrupt(data, dataset, seed_keys(experiment)["noise"])
     if data.labels_file is not None and given.rate is not None and dataset.train_clean_labels is None:
         progress.say(
-            f"{data.labels_file}: {given.rate[0]:.1%} of the labels differ from those of {data.dataset}, which "
-            f"are taken for clean; if the file corrects them, give it as --corrections"
+            f"{data.labels_file}: {given.rate[0]:.1%} of the labels differ from those of {data.dataset}, "
+            f"which are taken for clean; if the file corrects them, give it as --corrections"
         )
     split = hold_out(dataset.train_images, given, data.validation_fraction, fold)
     if len(split.train_images) < batch_size:
