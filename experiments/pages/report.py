@@ -1,9 +1,8 @@
 """One HTML page of one or several runs, which a browser shows without anything from elsewhere."""
 
-import base64
 import datetime
-import io
 import json
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,16 +13,15 @@ from PIL import Image
 
 from experiments.commands import compare
 from experiments.config import norm_of
-from experiments.data.dataset import Stream
-from experiments.pages import plots
-from experiments.runs import audit_files, contents, run_folder
+from experiments.pages import examples as pages_examples
+from experiments.pages import plots, suspicious
+from experiments.runs import contents, run_folder
 from experiments.runs.contents import Data, Predictions, Run
 from experiments.terminal import Progress, UserError, check_output, check_range
 from experiments.training import metrics, training_data
 
-# Pairs of more classes than this are shown as a picture; images of more pixels than that are scaled down.
+# Pairs of more classes than this are shown as a picture.
 _TABLE_CLASSES = 20
-_PIXELS_SHOWN, _PIXELS_SCALED_TO = 64, 160
 
 
 class Known(NamedTuple):
@@ -56,7 +54,8 @@ def report(folders: tuple[Path, ...], output: Path | None, examples: int, progre
     ]
     page = environment().get_template("report.html.jinja")
     text = page.render(
-        title=title(runs),
+        title=(suspicious.answer(runs[0]) if len(runs) == 1 else None) or title(runs),
+        about=title(runs),
         facts=shared,
         runs=sections,
         comparison=comparison(names, runs) if len(runs) > 1 else None,
@@ -242,8 +241,11 @@ def section(anchor: str, name: str, known: Known, examples: int) -> dict[str, An
         "recall": recall(known, classes),
         "many_classes": len(classes) > _TABLE_CLASSES,
         "audit": run.audit,
+        "answer": suspicious.answer(run),
+        "ceiling": suspicious.ceiling(run),
+        "shell_folder": shlex.quote(str(run.folder)),
         "audit_command": contents.audit_command(run.folder),
-        "suspects": suspects(known, classes, examples) if run.suspects is not None else None,
+        "suspects": suspicious.suspects(run, known.data, classes, examples),
         "config": json.dumps(run.record, indent=1),
     }
 
@@ -295,7 +297,9 @@ def confusion(pairs: NDArray[np.integer] | None, classes: list[str]) -> dict[str
         "classes": classes,
         "long_names": max(map(len, classes)) > 3,
         "rows": list(zip(classes, shares.tolist(), strict=True)) if readable else None,
-        "picture": None if readable else data_uri(Image.fromarray(np.uint8(255 * (1 - shares))), "png"),
+        "picture": None
+        if readable
+        else pages_examples.data_uri(Image.fromarray(np.uint8(255 * (1 - shares))), "png"),
         "largest": [
             (classes[i // len(classes)], classes[i % len(classes)], wrong.flat[i])
             for i in largest
@@ -303,6 +307,11 @@ def confusion(pairs: NDArray[np.integer] | None, classes: list[str]) -> dict[str
         ],
         "agreement": np.trace(pairs) / max(pairs.sum(), 1),
     }
+
+
+def picture_of(shares: NDArray[np.floating]) -> str:
+    """A matrix of shares as a picture, darker for more."""
+    return pages_examples.data_uri(Image.fromarray(np.uint8(255 * (1 - shares))), "png")
 
 
 def recall(known: Known, classes: list[str]) -> list[dict[str, Any]] | None:
@@ -321,66 +330,3 @@ def recall(known: Known, classes: list[str]) -> list[dict[str, Any]] | None:
         }
         for i, name in enumerate(classes)
     ]
-
-
-def suspects(known: Known, classes: list[str], examples: int) -> dict[str, Any]:
-    """The most suspicious training examples, as images if that is what they are."""
-    rows = known.run.suspects or []
-    shown = rows[:examples]
-    pictures: list[str | None] = [None] * len(shown)
-    clean = None if known.data is None else known.data.clean
-    if known.data is not None and shown and shows_images(known.data):
-        images, indices = known.data.dataset.train_images, np.array([row.example for row in shown])
-        read = images.read(indices) if isinstance(images, Stream) else images[indices]
-        pictures = [picture(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in as_bytes(read)]
-    return {
-        "total": len(rows),
-        "likely": sum(row.probability > audit_files.CUT for row in rows),
-        "shown": [
-            {
-                "index": row.example,
-                "given": classes[row.given],
-                "suggested": classes[row.suggested],
-                "probability": row.probability,
-                "file": row.file,
-                "picture": image,
-                "true": None if clean is None else classes[clean[row.example]],
-                "wrong": clean is not None and bool(clean[row.example] != row.given),
-            }
-            for row, image in zip(shown, pictures, strict=True)
-        ],
-        "clean_known": clean is not None,
-        "wrong": 0 if clean is None else sum(bool(clean[row.example] != row.given) for row in shown),
-        "images": known.data is not None and shows_images(known.data),
-        "loaded": known.data is not None,
-    }
-
-
-def shows_images(data: Data) -> bool:
-    """Whether the examples can be looked at: grey or RGB images."""
-    shape = data.dataset.train_images.shape
-    return len(shape) == 4 and shape[-1] in (1, 3)
-
-
-def as_bytes(images: NDArray) -> NDArray[np.uint8]:
-    """Byte images as they are, numbers scaled by the range that they span."""
-    if images.dtype == np.uint8:
-        return images
-    low, high = float(images.min()), float(images.max())
-    return np.round(255 * (images - low) / (high - low or 1)).astype(np.uint8)
-
-
-def picture(image: NDArray[np.uint8]) -> str:
-    """An image `[H, W]` or `[H, W, 3]` as a data URI: pixel by pixel, or scaled down if it is large."""
-    drawn = Image.fromarray(image)
-    if max(drawn.size) <= _PIXELS_SHOWN:
-        return data_uri(drawn, "png")
-    drawn.thumbnail((_PIXELS_SCALED_TO, _PIXELS_SCALED_TO))
-    return data_uri(drawn, "jpeg")
-
-
-def data_uri(image: Image.Image, kind: str) -> str:
-    """An image as text for the `src` of an element."""
-    file = io.BytesIO()
-    image.save(file, kind, optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -8,21 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data.dataset import Stream
-from experiments.data.tables import read as tables
-from experiments.pages import report
+from experiments.pages import examples, report
 from experiments.runs import contents, corrections, run_folder
 from experiments.runs.contents import Data, Run, Suspect
-from experiments.runs.corrected_data import kind_of
 from experiments.terminal import Progress, UserError, check_output, check_range
 
-# The page shows the classes that the model finds most probable, and the first columns of a table's row.
-CLASSES_SHOWN, COLUMNS_SHOWN = 4, 24
+# The page shows the classes that the model finds most probable.
+CLASSES_SHOWN = 4
 
 
-def review(run_dir: Path, output: Path | None, examples: int, progress: Progress) -> Path:
+def review(run_dir: Path, output: Path | None, number: int, progress: Progress) -> Path:
     """Writes the page of the most suspicious examples of an audited run."""
-    check_range("--examples", examples, 1)
+    check_range("--examples", number, 1)
     output = output or run_dir / "review.html"
     check_output(output)
     if output.suffix != ".html":
@@ -32,7 +29,7 @@ def review(run_dir: Path, output: Path | None, examples: int, progress: Progress
     data = contents.load_data(run, progress)
     contents.check_indices(run, data)
     suspects, probabilities = corrections.read_suspects(folder, data.dataset.num_classes)
-    shown = suspects[:examples]
+    shown = suspects[:number]
     content = {
         "key": _key(folder, run),
         "classes": class_names(data),
@@ -68,8 +65,8 @@ def items(
 ) -> list[dict[str, Any]]:
     """What the page shows of each example, the most suspicious first."""
     indices = np.array([suspect.example for suspect in suspects])
-    pictures = pictures_of(data, indices)
-    rows = rows_of(run, indices)
+    pictures = examples.pictures_of(data, indices)
+    rows = examples.rows_of(run, indices)
     names = data.dataset.train_names
     return [
         {
@@ -87,23 +84,3 @@ def items(
         }
         for i, suspect in enumerate(suspects)
     ]
-
-
-def pictures_of(data: Data, indices: NDArray[np.integer]) -> list[str] | None:
-    """The examples as data URIs, if they are pictures."""
-    if not report.shows_images(data):
-        return None
-    images = data.dataset.train_images
-    read = images.read(indices) if isinstance(images, Stream) else images[indices]
-    shown = report.as_bytes(read)
-    return [report.picture(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in shown]
-
-
-def rows_of(run: Run, indices: NDArray[np.integer]) -> list[list[list[str]]] | None:
-    """The cells of each example by their columns, if the data are a table."""
-    asked = run.experiment.data
-    if kind_of(asked) != "csv":
-        return None
-    table = tables.read(Path(asked.dataset.partition(":")[2]))
-    columns = [name for name in table.columns if name != asked.label][:COLUMNS_SHOWN]
-    return [[[name, tables.as_text(table, name, int(index))] for name in columns] for index in indices]

@@ -17,7 +17,7 @@ from experiments import config
 from experiments.__main__ import main
 from experiments.data import sources
 from experiments.data.options import Data
-from experiments.pages import plots, report
+from experiments.pages import examples, plots, report, suspicious
 from experiments.runs import contents, saved_model
 from experiments.terminal import QUIET
 from experiments.training import training_data
@@ -174,8 +174,9 @@ def test_suspicious_images_are_those_of_the_audit(page, tiny_arrays):
     shown = [np.asarray(image_of(own["src"])) for own in page.all("img")]
     np.testing.assert_array_equal(np.stack(shown), tiny_arrays["train_images"][[3, 7]][..., 0])
     # The third is not asked for; of the three, the true labels tell that the second is right.
-    assert "9.2 to 13.2 % of the labels are wrong (95 % interval)" in page.text
-    assert "2 of 3 labels are judged wrong; these are the 2 most suspicious" in page.text
+    answer = "2 of 3 labels look wrong; between 9.2% and 13.2% of all are"
+    assert answer in page.text
+    assert "These are the 2 most suspicious labels, each with given → suggested label" in page.text
     assert "Against the true labels, 1 of them is wrong." in page.text
     assert f"{NASTY} → zero no. 3 · 98.7 % a <b>.png ✓ wrong, is zero" in page.text
     assert f"{NASTY} → two no. 7 · 60.0 % b&c.png ✗ label is right" in page.text
@@ -360,15 +361,40 @@ def test_features_are_no_images(tmp_path):
     (folder / "labels.csv").write_text(LABELS)
     assert main(["report", str(folder)]) == 0
     page = page_of(folder / "report.html")
-    assert "The examples are not images" in page.text
+    assert "The examples are neither pictures nor rows of a table" in page.text
     assert page.all("img") == []
     assert f"3 {NASTY} zero 98.7 % a <b>.png" in page.text
 
 
+def test_the_answer_comes_first_and_the_settings_last(page):
+    order = ["look wrong", "most suspicious labels", "What cleaning changes", "Accuracy", "Learning curves"]
+    order += ["Settings", "Optimizer"]
+    places = [page.text.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_what_cleaning_changes_is_counted_by_classes(audited):
+    run = contents.read(audited)
+    rows = [contents.Suspect(2 + i, i, 0, 1 + i % 2, 0.9 - 0.1 * i, None) for i in range(9)]
+    # Four of them are judged wrong; the fifth is at the cut.
+    changes = suspicious.changes_of(rows, ["a", "b", "c"])
+    assert changes == [("a", "b", 2), ("a", "c", 2)]
+    estimated = {"estimated_noise_rate": {"rate": 0.1, "low": 0.05, "high": 0.2}, "learnt": True}
+    against_given = {"metric": "validation_accuracy"}
+    found = run._replace(audit=estimated, summary=against_given, suspects=rows)
+    assert suspicious.answer(found) == "4 of 9 labels look wrong; between 5.0% and 20.0% of all are"
+    assert "A model without any mistake would reach 80.0% to 95.0%" in suspicious.ceiling(found)
+    assert suspicious.ceiling(found._replace(summary={"metric": "test_accuracy"})) is None
+    unknown = found._replace(audit={"estimated_noise_rate": None, "learnt": False})
+    assert suspicious.answer(unknown).startswith("The model has not learnt this task")
+    assert suspicious.ceiling(unknown) is None
+    assert suspicious.answer(found._replace(audit=None)) is None
+
+
 def test_images_are_scaled_by_their_range_and_large_ones_to_less():
-    np.testing.assert_array_equal(report.as_bytes(np.float32([-1, 0, 3])), [0, 64, 255])
-    np.testing.assert_array_equal(report.as_bytes(np.full(2, 7.0)), [0, 0])
-    large = image_of(report.picture(np.zeros((400, 200, 3), np.uint8)))
+    np.testing.assert_array_equal(examples.as_bytes(np.float32([-1, 0, 3])), [0, 64, 255])
+    np.testing.assert_array_equal(examples.as_bytes(np.full(2, 7.0)), [0, 0])
+    large = image_of(examples.picture(np.zeros((400, 200, 3), np.uint8)))
     assert (large.format, large.size) == ("JPEG", (80, 160))
 
 
