@@ -50,8 +50,7 @@ class Experiment:
     first_seed: int = 0
     """The first of the seeds, which are consecutive."""
     select: Literal["last", "validation"] = "last"
-    """Which epoch's parameters `predict` uses: the last, or the best by accuracy on the labels that
-    --validation-fraction holds out."""
+    """The epoch that `predict` uses: the last, or the best on what --validation-fraction holds out."""
     group_statistics: bool = False
     """Log after each epoch the shares of SANER's groups of gradient components and, if clean labels are
     known, how much each fits wrong labels compared to right ones; on 128 training examples, with SAM's

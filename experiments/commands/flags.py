@@ -27,7 +27,7 @@ _RUN = ("preset", "run_dir", "seeds", "first_seed", "select")
 _DEVICES = ("devices", "coordinator", "processes", "process_id")
 _KEPT = ("group_statistics", "figure_format", "tensorboard", "checkpoint_every", "checkpoint_every_steps")
 _REST = (*_RUN, *_OPTIMIZATION, *_NETWORK, *_AUGMENTATION)
-_TRAIN = (*_DATA, *_LABELS, "method", *_REST, *_DEVICES, *_KEPT, "stop_after")
+_TRAIN = (*_DATA, *_LABELS, "method", "two_stage", *_REST, *_DEVICES, *_KEPT, "stop_after")
 _COMPARE = (*_DATA, *_LABELS, "noises", "methods", *_REST, *_KEPT)
 
 _METHOD = (
@@ -46,6 +46,8 @@ class Train:
     """Where the results go; by default runs/DATA-NOISE-RATE-METHOD."""
     preset: str | None = None
     """A paper's setting, for all other flags; `list presets` has all."""
+    two_stage: bool = False
+    """Then audit, correct the labels and train again, in RUN/second."""
 
 
 @dataclasses.dataclass(frozen=True)

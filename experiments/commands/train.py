@@ -1,9 +1,13 @@
 """`train`: one method, one run folder."""
 
+from pathlib import Path
+from typing import Any
+
 from rich.console import Console
 
 from experiments import config
 from experiments.commands.flags import Train
+from experiments.config import Placement
 from experiments.terminal import QUIET, Progress
 from experiments.training import devices
 from experiments.training.loop import train
@@ -16,8 +20,23 @@ def run(command: Train, console: Console) -> None:
     devices.check(placement)
     devices.connect(placement)
     progress = Progress(console) if devices.is_main_process() else QUIET
+    if command.two_stage:
+        # Here, since training alone does without what an audit imports.
+        from experiments.commands import two_stage
+
+        two_stage.check(experiment)
     run_dir = command.run_dir or config.default_run_dir(experiment, method)
     summary = train(method, experiment, run_dir, progress, placement)
+    say_results(summary, method, run_dir, placement, progress)
+    if command.two_stage:
+        summary = two_stage.second_stage(run_dir, method, experiment, placement, console)
+        say_results(summary, method, run_dir / two_stage.FOLDER, placement, progress)
+
+
+def say_results(
+    summary: dict[str, Any], method: str, run_dir: Path, placement: Placement, progress: Progress
+) -> None:
+    """Says how accurate a finished run is, and where its results are."""
     metric = summary["metric"].replace("_", " ")
     epochs = min(10, summary["epochs"])
     progress.say(f"{metric}, mean of the last {epochs} epochs: {percent(summary['last_10_mean'])} %")

@@ -130,6 +130,18 @@ class Cleanlab:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cleaning:
+    """Measure what a second stage of training on corrected labels gains, half an hour; finished runs are kept."""
+
+    features: Path | None = None
+    """npz with train_features and test_features, [N, D], of CIFAR-10."""
+    labels: Path | None = None
+    """npz with clean, test, cifar10n_worst and so on: label sets of CIFAR-10."""
+    text: Path | None = None
+    """Folder with yoruba_train_clean.tsv, yoruba_train_clean_noisy_labels.tsv and yoruba_test.tsv."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Estimator:
     """Compare the classifier for scikit-learn with two of scikit-learn's own, ten minutes."""
 
@@ -148,6 +160,7 @@ Study = (
     | Annotated[Recipe, subcommand("recipe")]
     | Annotated[Calibration, subcommand("calibration")]
     | Annotated[Cleanlab, subcommand("cleanlab")]
+    | Annotated[Cleaning, subcommand("cleaning")]
     | Annotated[Estimator, subcommand("estimator")]
     | Annotated[Pages, subcommand("pages")]
 )
@@ -196,6 +209,8 @@ def run(study: Study, console: Console) -> None:
                 module("audit.calibration").measure(half, Sources(features, None, labels, text), progress)
         case Cleanlab(features, labels, text):
             module("audit.beside_cleanlab").measure(Sources(features, None, labels, text), progress)
+        case Cleaning(features, labels, text):
+            module("audit.cleaning").measure(Sources(features, None, labels, text), progress)
         case Estimator():
             module("estimator").measure(progress)
         case Pages():

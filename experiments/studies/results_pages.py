@@ -10,7 +10,7 @@ import numpy as np
 from experiments.commands import compare
 from experiments.runs import run_folder
 from experiments.studies import digits, estimator, templates
-from experiments.studies.audit import calibration_page, ranking
+from experiments.studies.audit import calibration_page, cleaning, ranking
 from experiments.studies.bench import page as bench_page
 from experiments.studies.claims import report
 from experiments.studies.figures import learned_first, noticing
@@ -73,6 +73,7 @@ def write() -> list[Path]:
         recipe_page.PAGE: recipe_page.page,
         real_size.PAGE: real_size.page,
         calibration_page.PAGE: calibration_page.page,
+        cleaning.RESULTS / "README.md": cleaning.page,
         estimator.RESULTS / "README.md": estimator.page,
     }
     pages = {path: _made(path, make) for path, make in makers.items()}

@@ -18,7 +18,7 @@ class Optimization:
     epochs: int = 100
     """Passes over the training examples."""
     batch_size: int = 64
-    """Examples per step; an epoch's last, smaller batch is dropped."""
+    """Examples per step; a smaller last batch is dropped."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """`sgd` has momentum; `adamw` wants a --learning-rate near 0.001."""
     learning_rate: float = 0.1
@@ -39,7 +39,7 @@ class Optimization:
     weight_decay: float = 5e-4
     """Added to the gradient by sgd, to the step by adamw."""
     weight_decay_on: Literal["all", "kernels"] = "all"
-    """`all` parameters, as PyTorch does it, or `kernels`: no biases and no norms."""
+    """`all` parameters, or `kernels`: no biases, no norms."""
     l1_decay: float = 0.0
     """Weight of the parameters' absolute values, whose slope joins the gradient before it is clipped."""
     gradient_norm_clip: float | None = 5.0
