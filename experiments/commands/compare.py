@@ -167,7 +167,7 @@ def collect(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     first = next(iter(summaries.values()))
     own = {
         name: {
-            **{key: summary[key] for key in ("last_10_mean", "last", "best_epoch", "seconds")},
+            **{key: summary[key] for key in ("last_10_mean", "last", "best_epoch", "seconds", "diverged")},
             "hyperparameters": summary["config"]["hyperparameters"],
             "commit": summary["provenance"]["commit"],
         }
@@ -207,8 +207,15 @@ def table(result: dict[str, Any]) -> Table:
         printed.add_column(heading, justify="right", no_wrap=True)
     if result["metric"] == "test_accuracy":
         printed.caption = "best epoch is chosen on the test data: an oracle"
-    ranked = sorted(result["methods"].items(), key=lambda item: -item[1]["last_10_mean"]["mean"])
+    ranked = sorted(
+        result["methods"].items(),
+        key=lambda item: (bool(item[1].get("diverged")), -item[1]["last_10_mean"]["mean"]),
+    )
     for name, own in ranked:
+        lost, seeds = len(own.get("diverged", [])), len(result["seeds"])
+        if lost:
+            printed.add_row(f"{name}\n(diverged: {lost} of {seeds} seeds)", "", "", "")
+            continue
         printed.add_row(name, *(metrics.percent(own[key]) for key in ("last_10_mean", "last", "best_epoch")))
     return printed
 

@@ -4,6 +4,7 @@ If a run has processes on several hosts, all of them read and the first one writ
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import math
@@ -13,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -21,6 +22,71 @@ import numpy as np
 import noisy_optax
 from experiments.terminal import UserError, one_line
 from experiments.training import devices
+
+# It is there while a process trains in the folder.
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def owned(run_dir: Path) -> Iterator[None]:
+    """Within the `with`, no other process trains in this folder.
+
+    The operating system gives the lock back when the process ends, however it ends. On a shared disk it holds
+    between hosts as far as that disk knows locks. Of several processes of one run, the first one holds it.
+
+    Raises UserError if another process has it.
+    """
+    if not devices.is_main_process():
+        yield
+        return
+    existed = run_dir.is_dir()
+    path = run_dir / LOCK
+    file = _locked(path)
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.flush()
+        yield
+    finally:
+        # While it is held: whoever opened it before finds that it is gone.
+        path.unlink(missing_ok=True)
+        file.close()
+        if not existed and run_dir.is_dir() and not any(run_dir.iterdir()):
+            run_dir.rmdir()
+
+
+def _locked(path: Path) -> IO[str]:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("a+")
+        except FileNotFoundError:
+            # Another owner has just removed the folder, which it had made and left empty.
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "it has just begun"
+            file.close()
+            raise UserError(
+                f"{path.parent}: another process trains in this folder ({owner}); wait for it, or choose "
+                f"another --run-dir"
+            ) from None
+        except OSError:
+            # Some disks know no locks; better an unguarded run than none.
+            return file
+        # The former owner may have removed the file between its opening and its locking.
+        if _is(path, file):
+            return file
+        file.close()
+
+
+def _is(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def claim(run_dir: Path, config: dict[str, Any]) -> None:
@@ -44,7 +110,8 @@ def _claim(run_dir: Path, config: dict[str, Any]) -> None:
         _check_same(run_dir, config)
         return
     # A kill may have left a file that was being written.
-    if run_dir.is_dir() and any(entry.suffix != ".unfinished" for entry in run_dir.iterdir()):
+    others = [entry for entry in run_dir.iterdir() if entry.name != LOCK] if run_dir.is_dir() else []
+    if any(entry.suffix != ".unfinished" for entry in others):
         raise UserError(f"{run_dir} is not empty and has no config.json; choose another --run-dir")
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(path, {"config": config, "provenance": provenance()})

@@ -131,7 +131,7 @@ class Cleanlab:
 
 @dataclasses.dataclass(frozen=True)
 class Cleaning:
-    """Measure what a second stage of training on corrected labels gains, half an hour; finished runs are kept."""
+    """Measure what a second stage of training gains, ten minutes; finished runs are kept."""
 
     features: Path | None = None
     """npz with train_features and test_features, [N, D], of CIFAR-10."""

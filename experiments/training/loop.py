@@ -31,6 +31,13 @@ def train(
     """Trains `method` in `run_dir`, resuming an interrupted run, and returns what summary.json says."""
     event_files.check(placement.tensorboard)
     setup = set_up(method, experiment, placement, progress, fold)
+    with run_folder.owned(run_dir):
+        return train_owned(setup, run_dir, progress)
+
+
+def train_owned(setup: Setup, run_dir: Path, progress: Progress) -> dict[str, Any]:
+    """Trains in a folder that no other process trains in."""
+    method, experiment, placement = setup.method, setup.experiment, setup.placement
     run_folder.claim(run_dir, setup.record)
     if setup.dataset.columns is not None and devices.is_main_process():
         saved_columns.save(run_dir, setup.dataset.columns)
@@ -137,6 +144,8 @@ def finish(
         **metrics.summarize(history),
         "seeds": list(seeds_of(setup.experiment)),
         "seconds": seconds,
+        # Seeds whose loss was not a number at the end: what they predict means nothing.
+        "diverged": diverged_seeds(setup, history),
         "noticed": None if noticed is None else noticed(run.state.loss),
         "realised_noise": None if given.rate is None else {"rate": given.rate, "matrix": given.matrix},
         "config": setup.record,
@@ -152,6 +161,12 @@ def finish(
     # Last: this file says that the run is finished.
     run_folder.write_json(run_dir / "summary.json", summary)
     return summary
+
+
+def diverged_seeds(setup: Setup, history: list[dict[str, Any]]) -> list[int]:
+    """The seeds whose training loss was not finite in the last epoch."""
+    losses = zip(seeds_of(setup.experiment), history[-1]["train_loss"], strict=True)
+    return [seed for seed, loss in losses if not np.isfinite(loss)]
 
 
 def plot(setup: Setup, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:

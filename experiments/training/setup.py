@@ -1,6 +1,7 @@
 """What a run is made of before its first step: network, method, optimizer, data, state."""
 
 import functools
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+import noisy_optax as nox
 from experiments import config, method_names, methods
 from experiments.config import Experiment, Placement
 from experiments.data import stream
@@ -78,6 +80,7 @@ def set_up(
     input_shape, examples = dataset.train_images.shape[1:], len(split.train_images)
     parts = assemble(method, experiment, input_shape, dataset.num_classes, examples)
     parts = parts._replace(mesh=mesh, audited=len(dataset.train_images))
+    warn_if_never_full(parts, experiment, examples)
     record = config.as_record(method, experiment) | {"resolved": resolved(dataset, examples, fold)}
     inputs = measure_inputs(split.train_images, resolved_scaling(experiment.data))
     unit = 1 / 255 if dataset.train_images.dtype == np.uint8 else 1.0
@@ -87,6 +90,21 @@ def set_up(
     inputs = devices.everywhere(mesh, inputs)
     keys = devices.everywhere(mesh, keys)
     return Setup(method, experiment, placement, record, dataset, given, split, inputs, keys, parts)
+
+
+def warn_if_never_full(parts: StepParts, experiment: Experiment, examples: int) -> None:
+    """Warns where optimized gradient clipping will not clip, since its queue is larger than the run."""
+    state = jax.eval_shape(parts.method.loss.init)
+    if not isinstance(state, nox.ogc.OGCState):
+        return
+    batch_size, epochs = experiment.optimization.batch_size, experiment.optimization.epochs
+    seen, size = epochs * (examples // batch_size) * batch_size, state.queue.shape[0]
+    if size > seen:
+        warnings.warn(
+            f"ogc: nothing will be clipped, since its queue of {size:,} examples is not full before the run "
+            f"ends ({seen:,} examples); train longer, or use ogc:queue_size={max(1, seen // 4)}",
+            stacklevel=2,
+        )
 
 
 def start(setup: Setup) -> Run:

@@ -266,3 +266,36 @@ def test_the_page_of_review_needs_an_audit(inside, work, capsys, monkeypatch):
     for command in (["review"], ["clean", "--output", str(inside / "a.npz")]):
         assert main([command[0], str(inside / "new"), *command[1:]]) == 2
         assert "has no labels.csv yet; `python -m experiments audit" in capsys.readouterr().err
+
+
+def test_two_stages_correct_and_train_again(inside, work, capsys):
+    run = inside / "run"
+    command = ["train", "--dataset", "npz:names.npz", *SHORT, "--two-stage", "--run-dir", str(run)]
+    assert main(command) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    judged = [row for row in lines(run / "labels.csv") if row["judged_wrong"] == "true"]
+    assert f"second stage: {len(judged)} of 120 labels corrected" in output
+    assert output.count("train accuracy, mean of the last 10 epochs") == 2
+    corrected = np.load(run / "corrected.npy").tolist()
+    for row in judged:
+        assert corrected[int(row["index"])] == row["suggested_class"]
+    second = json.loads((run / "second" / "summary.json").read_text())
+    assert second["realised_noise"] is None
+    assert second["config"]["data"]["corrections"] == str(run / "corrected.npy")
+    # Asked again, both are finished, and the labels stay.
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("already finished") == 2
+
+
+def test_two_stages_under_drawn_noise_are_measured_against_clean_labels(inside, work, capsys):
+    run = inside / "run"
+    drawn = ["--noise", "symmetric", "--noise-rate", "0.1", "--two-stage", "--run-dir", str(run)]
+    assert main(["train", "--epochs", "15", *drawn]) == 0
+    rates = [
+        json.loads((folder / "summary.json").read_text())["realised_noise"]["rate"][0]
+        for folder in (run, run / "second")
+    ]
+    assert rates[1] < rates[0]
+    assert main(["train", "--epochs", "15", "--seeds", "2", *drawn[:-1], str(inside / "other")]) == 2
+    assert "--two-stage corrects one set of labels, and --noise draws one for each" in capsys.readouterr().err
+    assert not (inside / "other").exists()
