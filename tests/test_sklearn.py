@@ -199,3 +199,12 @@ def test_wrong_labels_of_digits_rank_first():
     given = np.where(wrong, (digits.target + rng.integers(1, 10, len(wrong))) % 10, digits.target)
     issues = NoisyLabelClassifier(random_state=0).fit(digits.data, given).label_issues_
     assert np.mean(wrong[issues["rank"] <= wrong.sum()]) > 0.97
+
+
+def test_it_works_inside_cleanlab():
+    classification = pytest.importorskip("cleanlab.classification", reason="needs pip install cleanlab")
+    x, right, given = data()
+    # It takes integers only.
+    right, given = (np.asarray(labels == "left", int) for labels in (right, given))
+    cleaned = classification.CleanLearning(NoisyLabelClassifier(**SMALL), cv_n_folds=3, seed=0)
+    assert np.mean(cleaned.fit(x, given).predict(x) == right) > 0.85
