@@ -206,5 +206,7 @@ def test_it_works_inside_cleanlab():
     x, right, given = data()
     # It takes integers only.
     right, given = (np.asarray(labels == "left", int) for labels in (right, given))
-    cleaned = classification.CleanLearning(NoisyLabelClassifier(**SMALL), cv_n_folds=3, seed=0)
+    # In one process: JAX does not survive a fork.
+    settings = {"cv_n_folds": 3, "seed": 0, "find_label_issues_kwargs": {"n_jobs": 1}}
+    cleaned = classification.CleanLearning(NoisyLabelClassifier(**SMALL), **settings)
     assert np.mean(cleaned.fit(x, given).predict(x) == right) > 0.85

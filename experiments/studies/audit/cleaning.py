@@ -113,7 +113,11 @@ def clean_learning(x: Any, y: NDArray, test_x: Any, test_y: Any, seed: int) -> f
     from sklearn.linear_model import LogisticRegression
 
     flat, test = (np.asarray(part).reshape(len(part), -1) for part in (x, test_x))
-    model = CleanLearning(LogisticRegression(max_iter=1000), seed=seed, cv_n_folds=5)
+    # In one process: JAX does not survive a fork.
+    kwargs = {"n_jobs": 1}
+    model = CleanLearning(
+        LogisticRegression(max_iter=1000), seed=seed, cv_n_folds=5, find_label_issues_kwargs=kwargs
+    )
     return float(np.mean(model.fit(flat, y).predict(test) == test_y))
 
 
