@@ -118,17 +118,18 @@ def in_words(rate: dict[str, float] | None, judged_wrong: int, examples: int, ep
     """What the audit found, in sentences for the terminal.
 
     >>> in_words({"rate": 0.15, "low": 0.12, "high": 0.18}, 79, 500, 100)
-    ['79 of 500 labels are judged wrong; an estimated 12.0% to 18.0% of all labels are wrong (95% interval)']
+    ['79 of 500 labels (15.8%) are judged wrong; an estimated 12.0% to 18.0% of all are (95% interval)']
     """
     if rate is None:
         return ["the share of wrong labels is not estimated, and no label is judged wrong"]
     lines = [
-        f"{judged_wrong:,} of {examples:,} labels are judged wrong; an estimated {rate['low']:.1%} to "
-        f"{rate['high']:.1%} of all labels are wrong (95% interval)"
+        f"{judged_wrong:,} of {examples:,} labels ({judged_wrong / examples:.1%}) are judged wrong; an "
+        f"estimated {rate['low']:.1%} to {rate['high']:.1%} of all are (95% interval)"
     ]
-    if rate["high"] - rate["low"] > 0.3:
+    if rate["high"] - rate["low"] > 0.1:
         lines.append(
-            "the interval is wide: the model cannot tell labels that are wrong from examples that are hard"
+            "the interval is wide, and probabilities are not near 1, since mistakes of the model would look "
+            "the same as wrong labels; trust the order of the list, and look at the examples"
         )
     if epochs < FEWEST_EPOCHS:
         lines.append(

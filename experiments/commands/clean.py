@@ -24,14 +24,21 @@ def run(command: Clean, console: Console) -> None:
     clean(command.run, command.output, rule, command.reviewed, Progress(console))
 
 
+def record_path(output: Path) -> Path:
+    """Where what was changed is written: beside the output, under a name that is free."""
+    names = (output.with_name(f"{name}-changes.csv") for name in (output.stem, output.name))
+    free = next((path for path in names if not path.exists()), None)
+    if free is None:
+        raise UserError(f"{output.name}-changes.csv exists; nothing is overwritten, choose another --output")
+    return free
+
+
 def clean(run_dir: Path, output: Path, rule: Rule, reviewed: Path | None, progress: Progress) -> None:
     """Writes the data of a run with what is changed by the rule and by what a person decided."""
     audit.check_is_run(run_dir)
     trained = saved_model.restore(run_dir)
     corrected_data.check_output(trained.experiment.data, output)
-    record = output.with_name(f"{output.stem}-changes.csv")
-    if record.exists():
-        raise UserError(f"{record} exists, and would say what is changed; choose another --output")
+    record = record_path(output)
     dataset, given_labels, _ = training_data.load(trained.experiment, progress)
     audit.check_data(run_dir, trained.resolved, dataset)
     suspects, probabilities = corrections.read_suspects(run_dir, dataset.num_classes)
@@ -39,6 +46,12 @@ def clean(run_dir: Path, output: Path, rule: Rule, reviewed: Path | None, progre
     count = len(dataset.train_images)
     decisions = {} if reviewed is None else corrections.read_reviewed(reviewed, count, names)
     changes = corrections.decide(suspects, probabilities, decisions, rule)
+    if not changes:
+        highest = max((suspect.probability for suspect in suspects), default=0.0)
+        raise UserError(
+            f"nothing would be changed, and nothing is written; the highest probability of being wrong is "
+            f"{highest:.3f}, see --above, or --first N for the N most suspicious"
+        )
 
     seed = run_folder.read_json(run_dir / "audit.json")["seed"]
     given = given_labels.given[training_data.seeds_of(trained.experiment).index(seed)]
@@ -53,7 +66,13 @@ def clean(run_dir: Path, output: Path, rule: Rule, reviewed: Path | None, progre
     corrected_data.write(trained.experiment.data, dataset, labels, kept, output)
     corrections.write_record(record, changes, given, names, dataset.train_names, dataset.named_by)
     dropped = int(np.sum(~kept))
-    progress.say(f"{len(changes) - dropped:,} of {count:,} labels changed, {dropped:,} examples left out")
+    progress.say(f"labels changed: {len(changes) - dropped:,} of {count:,}; examples left out: {dropped:,}")
+    if reviewed is not None:
+        by_person = sum(change.why == "reviewed" for change in changes)
+        progress.say(
+            f"of these changes, {by_person:,} are decisions of {reviewed} and {len(changes) - by_person:,} "
+            f"are by the rule; --only-reviewed leaves those out"
+        )
     if given_labels.clean is not None:
         before, after = np.mean(given == given_labels.clean), np.mean((labels == given_labels.clean)[kept])
         progress.say(f"right labels: {before:.1%} before, {after:.1%} after")

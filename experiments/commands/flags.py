@@ -135,8 +135,9 @@ class Review:
     """Folder of a run with an `audit`."""
     output: Path | None = None
     """FILE.html; by default review.html in RUN."""
-    examples: int = 500
-    """How many of the most suspicious training examples to show."""
+    examples: int | None = None
+    """How many of the most suspicious training examples to show; by default all that are judged wrong, and
+    at least 50."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from rich.console import Console
 from experiments import config
 from experiments.commands.flags import Train
 from experiments.config import Placement
+from experiments.runs import contents
 from experiments.terminal import QUIET, Progress
 from experiments.training import devices
 from experiments.training.loop import train
@@ -30,7 +31,9 @@ def run(command: Train, console: Console) -> None:
     say_results(summary, method, run_dir, placement, progress)
     if command.two_stage:
         summary = two_stage.second_stage(run_dir, method, experiment, placement, console)
-        say_results(summary, method, run_dir / two_stage.FOLDER, placement, progress)
+        run_dir = run_dir / two_stage.FOLDER
+        say_results(summary, method, run_dir, placement, progress)
+    progress.say(f"next: {contents.audit_command(run_dir)}")
 
 
 def say_results(
@@ -39,7 +42,8 @@ def say_results(
     """Says how accurate a finished run is, and where its results are."""
     metric = summary["metric"].replace("_", " ")
     epochs = min(10, summary["epochs"])
-    progress.say(f"{metric}, mean of the last {epochs} epochs: {percent(summary['last_10_mean'])} %")
+    against = ", against the labels as given" if summary["metric"] != "test_accuracy" else ""
+    progress.say(f"{metric}, mean of the last {epochs} epochs: {percent(summary['last_10_mean'])} %{against}")
     if summary.get("noticed"):
         progress.say(f"{method}: {summary['noticed']}")
     progress.say(f"results {run_dir / 'summary.json'}")

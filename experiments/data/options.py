@@ -80,7 +80,8 @@ def check(data: Data) -> None:
         raise UserError(f"{data.dataset} needs --labels-file FILE, a table, an npy file or FILE.npz:KEY")
     of_table = kind == "csv" or label_column_of_file(data)
     for flag, value in (("--label", data.label), ("--id", data.id)):
-        if value is not None and not of_table:
+        # A name without its kind is told when it is loaded.
+        if value is not None and not of_table and kind != data.dataset:
             raise UserError(
                 f"{flag} {value} names a column; expected --dataset csv:FILE or a table as --labels-file"
             )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.data.dataset import Stream
+from experiments.data.options import label_column_of_file
 from experiments.data.tables import read as tables
 from experiments.runs.contents import Data, Run
 from experiments.runs.corrected_data import kind_of
@@ -30,12 +31,18 @@ def pictures_of(data: Data, indices: NDArray[np.integer]) -> list[str] | None:
 
 
 def rows_of(run: Run, indices: NDArray[np.integer]) -> list[list[list[str]]] | None:
-    """The cells of each example by their columns, if the data are a table."""
+    """The cells of each example by their columns, if the data or their labels are a table."""
     asked = run.experiment.data
-    if kind_of(asked) != "csv":
+    if kind_of(asked) == "csv":
+        path = Path(asked.dataset.partition(":")[2])
+    elif kind_of(asked) == "npy" and label_column_of_file(asked):
+        path = Path(asked.labels_file or "")
+    else:
         return None
-    table = tables.read(Path(asked.dataset.partition(":")[2]))
+    table = tables.read(path)
     columns = [name for name in table.columns if name != asked.label][:_COLUMNS_SHOWN]
+    if not columns:
+        return None
     return [[[name, tables.as_text(table, name, int(index))] for name in columns] for index in indices]
 
 

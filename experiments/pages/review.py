@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.pages import examples, report
-from experiments.runs import contents, corrections, run_folder
+from experiments.runs import audit_files, contents, corrections, run_folder
 from experiments.runs.contents import Data, Run, Suspect
 from experiments.terminal import Progress, UserError, check_output, check_range
 
-# The page shows the classes that the model finds most probable.
-CLASSES_SHOWN = 4
+# The page shows the classes that the model finds most probable, and at least so many examples.
+CLASSES_SHOWN, LEAST_SHOWN = 4, 50
 
 
-def review(run_dir: Path, output: Path | None, number: int, progress: Progress) -> Path:
+def review(run_dir: Path, output: Path | None, number: int | None, progress: Progress) -> Path:
     """Writes the page of the most suspicious examples of an audited run."""
-    check_range("--examples", number, 1)
+    if number is not None:
+        check_range("--examples", number, 1)
     output = output or run_dir / "review.html"
     check_output(output)
     if output.suffix != ".html":
@@ -29,8 +30,10 @@ def review(run_dir: Path, output: Path | None, number: int, progress: Progress) 
     data = contents.load_data(run, progress)
     contents.check_indices(run, data)
     suspects, probabilities = corrections.read_suspects(folder, data.dataset.num_classes)
+    if number is None:
+        number = max(LEAST_SHOWN, sum(suspect.probability > audit_files.CUT for suspect in suspects))
     shown = suspects[:number]
-    content = {
+    content: dict[str, Any] = {
         "key": _key(folder, run),
         "classes": class_names(data),
         "namedBy": data.dataset.named_by,
@@ -46,6 +49,11 @@ def review(run_dir: Path, output: Path | None, number: int, progress: Progress) 
     )
     run_folder.write_text(output, text)
     progress.say(f"{len(shown):,} of {len(suspects):,} labels to review in {output}; open it in a browser")
+    if not {"picture", "row"} & content["items"][0].keys():
+        progress.say(
+            "the examples are vectors, which the page cannot show; with --labels-file TABLE, it shows the "
+            "other columns of that table"
+        )
     return output
 
 

@@ -10,7 +10,7 @@ from experiments.runs import audit_files
 from experiments.runs.contents import Data, Run, Suspect
 
 # Columns of a suspicious row of a table, and pairs of given and suggested class, that are shown.
-_CELLS_SHOWN, _CHANGES_SHOWN = 5, 8
+_CELLS_SHOWN, _CHANGES_SHOWN = 12, 8
 
 
 def changes_of(rows: list[Suspect], classes: list[str]) -> list[tuple[str, str, int]]:

@@ -114,7 +114,7 @@ def test_the_keyboard_alone_decides_and_what_is_saved_is_cleaned(page, tmp_path,
     before[int(rows[3]["index"])] = rows[3]["label"]
     del before[int(rows[2]["index"])]
     assert cleaned["train_labels"].tolist() == before
-    assert "1 examples left out" in capsys.readouterr().out
+    assert "examples left out: 1" in capsys.readouterr().out
 
 
 def test_what_was_decided_survives_closing_and_can_be_undone(browser, run_dir):

@@ -36,8 +36,7 @@ def load(
     Those of a folder called train or the like, with one called test or the like as test part if it exists,
     where `train` has sub-folders of its own; else those of `folder` itself, all of them for training.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+    check_folder(folder)
     train_folder, test_folder = parts_of(folder, progress)
     classes = [path.name for path in class_folders(train_folder)]
     if len(classes) < 2:
@@ -122,8 +121,7 @@ def load_images(
       image_size: as for training.
       classes: the run's names of classes.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+    check_folder(folder)
     labels = None
     inner = parts_of(folder, progress)[1] or folder
     paths = [path for path in _files(inner, deep=False) if path.suffix.lower() in image_files.SUFFIXES]
@@ -143,6 +141,14 @@ def load_images(
     form = form._replace(channels=max(form.channels, channels))
     images = _read(folder, paths, form, progress, image_size)
     return Examples(images, labels, [str(path.relative_to(folder)) for path in paths])
+
+
+def check_folder(folder: Path) -> None:
+    """Raises UserError for what is no folder."""
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file; a table is csv:FILE, arrays are npz:FILE or npy:FILE")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
 
 
 def class_folders(folder: Path) -> list[Path]:

@@ -35,6 +35,8 @@ def read(path: Path) -> Table:
     # Here, since it takes a third of a second to import and few commands read tables.
     import pyarrow
 
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; pictures in folders are folder:DIR")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix.lower() not in SUFFIXES:
@@ -119,6 +121,10 @@ def _values(path: Path, name: str, column: Any) -> NDArray:
 def labels_of(table: Table, column: str) -> NDArray:
     """The labels of a column, as integers or names."""
     values = column_of(table, column)
+    if values.dtype != object and (np.nan_to_num(values) != np.round(np.nan_to_num(values))).any():
+        raise UserError(
+            f"{table.path}: column {column!r} holds numbers with fractions; expected a column of classes"
+        )
     missing = np.flatnonzero(np.array([value is None or value != value for value in values]))
     if missing.size:
         raise UserError(

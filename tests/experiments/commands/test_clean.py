@@ -69,7 +69,7 @@ def first_six(*flags):
 def test_arrays(inside, work, capsys):
     output = inside / "clean.npz"
     assert main(["clean", "npz", *first_six("--output", output)]) == 0
-    assert "6 of 120 labels changed, 0 examples left out" in capsys.readouterr().out
+    assert "labels changed: 6 of 120; examples left out: 0" in capsys.readouterr().out
     cleaned = np.load(output)
     assert cleaned["train_labels"].tolist() == NAMES[RIGHT].tolist()
     np.testing.assert_array_equal(cleaned["train_images"], np.load(work / "names.npz")["train_images"])
@@ -97,12 +97,13 @@ def test_a_table_keeps_every_other_cell(inside, work):
 
 
 def test_labels_of_vectors(inside, work, capsys):
-    for name in ("array.npy", "labels.csv"):
+    # Of one name: each has its own record.
+    for name in ("labels.npy", "labels.csv"):
         assert main(["clean", "npy", *first_six("--output", inside / name)]) == 0
         flags = ["--dataset", "npy:vectors.npy", "--labels-file", str(inside / name)]
         flags += ["--label", "label"] if name.endswith("csv") else []
         assert main(["train", *flags, *SHORT, "--run-dir", str(inside / name[-3:])]) == 0
-    assert np.load(inside / "array.npy").tolist() == NAMES[RIGHT].tolist()
+    assert np.load(inside / "labels.npy").tolist() == NAMES[RIGHT].tolist()
     assert lines(inside / "labels.csv")[0] == {"fruit_id": "F000", "label": "apple"}
     capsys.readouterr()
     assert main(["clean", "npy", "--how", "drop", *first_six("--output", inside / "x.npy")]) == 2
@@ -129,10 +130,12 @@ def test_a_folder_is_copied_and_no_file_takes_the_place_of_another(inside, work)
 
 def test_nothing_is_overwritten_and_what_does_not_fit_is_said(inside, work, capsys):
     (inside / "taken.npz").write_text("mine")
-    (inside / "half-changes.csv").write_text("mine")
+    for name in ("half-changes.csv", "half.npz-changes.csv"):
+        (inside / name).write_text("mine")
     for command, said in (
         (["clean", "npz", "--output", str(inside / "taken.npz")], "taken.npz exists; nothing is overwritten"),
-        (["clean", "npz", "--output", str(inside / "half.npz")], "half-changes.csv exists"),
+        (["clean", "npz", "--output", str(inside / "half.npz")], "half.npz-changes.csv exists; nothing is"),
+        (["clean", "npz", "--output", str(inside / "a.npz"), "--above", "1"], "nothing would be changed"),
         (
             ["clean", "npz", "--output", str(inside / "a.csv")],
             "expected a name with .npz, since",
@@ -148,7 +151,7 @@ def test_nothing_is_overwritten_and_what_does_not_fit_is_said(inside, work, caps
     ):
         assert main(command) == 2
         assert said in capsys.readouterr().err
-    assert sorted(path.name for path in inside.iterdir()) == ["half-changes.csv", "taken.npz"]
+    assert len(list(inside.iterdir())) == 3
 
 
 SUSPECTS = [
@@ -242,6 +245,10 @@ def test_reviewed_labels_train_directly_unless_examples_are_left_out(inside, wor
     flags = ["train", "--dataset", "npz:names.npz", *SHORT, "--corrections", str(path)]
     assert main([*flags, "--run-dir", str(inside / "run")]) == 0
     assert main(["audit", str(inside / "run")]) == 0
+    capsys.readouterr()
+    both = ["--reviewed", str(path), "--first", "1", "--output", str(inside / "both.npz")]
+    assert main(["clean", "npz", *both]) == 0
+    assert "of these changes, 1 are decisions of" in " ".join(capsys.readouterr().out.split())
     found = {row["index"]: row["given_class"] for row in lines(inside / "run" / "labels.csv")}
     assert [found[i] for i in "0123"] == ["apple", NAMES[GIVEN[1]], NAMES[GIVEN[2]], NAMES[GIVEN[3]]]
     path.write_text("index,decision,label\n0,drop,\n")
@@ -259,6 +266,12 @@ def test_the_page_of_review_needs_an_audit(inside, work, capsys, monkeypatch):
     assert first["name"] == f"F{first['index']:03}"
     assert [name for name, _ in first["row"]] == ["fruit_id", "a, quoted", "b", "c"]
     assert "http" not in page
+    assert len(content["items"]) == 50
+    assert main(["review", "npy", "--output", str(inside / "page.html")]) == 0
+    assert '"row":[["fruit_id","F' in (inside / "page.html").read_text()
+    capsys.readouterr()
+    assert main(["review", "npz", "--output", str(inside / "page.html")]) == 0
+    assert "the examples are vectors, which the page cannot show" in " ".join(capsys.readouterr().out.split())
     assert main(["review", "folder", "--examples", "3", "--output", str(inside / "page.html")]) == 0
     assert (inside / "page.html").read_text().count("data:image/png;base64") == 3
     assert main(["train", "--dataset", "npz:names.npz", *SHORT, "--run-dir", str(inside / "new")]) == 0

@@ -81,6 +81,14 @@ def test_vectors_and_a_table_of_labels(own, capsys):
     assert "npy:vectors.npy needs --labels-file FILE" in capsys.readouterr().err
     assert main(["train", "--dataset", "npy:vectors.npy", "--labels-file", "fruit.csv"]) == 2
     assert "fruit.csv: has 4 columns; expected --label COLUMN, one of fruit_id" in capsys.readouterr().err
+    for dataset, hint in (
+        ("fruit.csv", "expected csv:fruit.csv perhaps, or digits"),
+        ("csv:.", "is a folder; pictures in folders are folder:DIR"),
+        ("folder:fruit.csv", "fruit.csv: is a file; a table is csv:FILE"),
+    ):
+        column = [] if dataset.startswith("folder") else ["--label", "fruit"]
+        assert main(["train", "--dataset", dataset, *column]) == 2
+        assert hint in capsys.readouterr().err
     assert main(["train", "--dataset", "vectors.npy"]) == 2
     assert "expected npy:vectors.npy perhaps, or digits" in capsys.readouterr().err
 

@@ -164,6 +164,7 @@ def test_a_table_is_a_data_set(table):
         ("sort", None, "has no column 'sort'; its columns are id, size"),
         ("kind", "name", "has no column 'name'"),
         ("colour", None, "column 'colour' has no label in 1 rows, the first of them row 2"),
+        ("size", None, "column 'size' holds numbers with fractions; expected a column of classes"),
     ],
 )
 def test_columns_that_are_not_there_are_named(table, label, ids, said):
