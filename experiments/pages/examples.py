@@ -16,7 +16,7 @@ from experiments.runs.corrected_data import kind_of
 
 # Images of more pixels than this are scaled down.
 _PIXELS_SHOWN, _PIXELS_SCALED_TO = 64, 160
-# Of a table's row the page shows the first columns.
+# The page shows the first columns of a table's row.
 _COLUMNS_SHOWN = 24
 
 

@@ -297,9 +297,7 @@ def confusion(pairs: NDArray[np.integer] | None, classes: list[str]) -> dict[str
         "classes": classes,
         "long_names": max(map(len, classes)) > 3,
         "rows": list(zip(classes, shares.tolist(), strict=True)) if readable else None,
-        "picture": None
-        if readable
-        else pages_examples.data_uri(Image.fromarray(np.uint8(255 * (1 - shares))), "png"),
+        "picture": None if readable else picture_of(shares),
         "largest": [
             (classes[i // len(classes)], classes[i % len(classes)], wrong.flat[i])
             for i in largest

@@ -1,7 +1,7 @@
 """What a second stage gains: training on the labels that the audit of the first stage corrected.
 
-Beside it cleanlab's CleanLearning with logistic regression on the same inputs, where cleanlab is installed.
-Each finished line of experiments/results/cleaning/results.jsonl is kept.
+Where cleanlab is installed, its CleanLearning with logistic regression is measured on the same inputs. Each
+finished line of experiments/results/cleaning/results.jsonl is kept.
 """
 
 import dataclasses

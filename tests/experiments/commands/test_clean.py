@@ -97,7 +97,7 @@ def test_a_table_keeps_every_other_cell(inside, work):
 
 
 def test_labels_of_vectors(inside, work, capsys):
-    # Of one name: each has its own record.
+    # Both have one name, and each has its own record.
     for name in ("labels.npy", "labels.csv"):
         assert main(["clean", "npy", *first_six("--output", inside / name)]) == 0
         flags = ["--dataset", "npy:vectors.npy", "--labels-file", str(inside / name)]
