@@ -36,7 +36,6 @@ def load(
             f"{path}: each of test_images is {test_images.dtype} {list(test_images.shape[1:])}, "
             f"of train_images {train_images.dtype} {list(train_images.shape[1:])}; expected the same"
         )
-    say_offset(path, offset, progress)
     labels, classes = class_labels.to_indices(
         path,
         {key: array for key, array in arrays.items() if key.endswith("labels")},
@@ -63,6 +62,7 @@ def load(
         classes.number,
         classes.names,
         offset=offset,
+        remarks=offset_in_words(path, offset),
     )
 
 
@@ -81,7 +81,6 @@ def load_npy(
     path: Path,
     labels: NDArray,
     labels_file: str,
-    progress: Progress,
     *,
     streamed: bool = False,
     num_classes: int | None = None,
@@ -89,7 +88,6 @@ def load_npy(
     """The examples of an npy file with given labels from another file."""
     key = "the array"
     images, offset = to_images(path, {key: read_npy(path, mapped=streamed)}, streamed)
-    say_offset(path, offset, progress)
     indices, classes = class_labels.to_indices(
         labels_file, {"labels": labels}, {"labels": len(images[key])}, num_classes=num_classes
     )
@@ -97,7 +95,15 @@ def load_npy(
         raise UserError(f"{labels_file}: holds a single class; expected at least two")
     class_labels.check_empty_classes(labels_file, indices["labels"], classes, num_classes)
     return Dataset(
-        images[key], indices["labels"], None, None, None, classes.number, classes.names, offset=offset
+        images[key],
+        indices["labels"],
+        None,
+        None,
+        None,
+        classes.number,
+        classes.names,
+        offset=offset,
+        remarks=offset_in_words(path, offset),
     )
 
 
@@ -130,14 +136,15 @@ def needed_offset(images: NDArray) -> NDArray[np.float64] | None:
     return np.where(far, np.round(mean), 0.0) if far.any() else None
 
 
-def say_offset(path: Path, offset: NDArray[np.float64] | None, progress: Progress) -> None:
-    """Says which columns were moved."""
-    if offset is not None:
-        columns = np.flatnonzero(offset)
-        progress.say(
-            f"{path}: columns of large numbers that vary little are centred in float64; number of columns "
-            f"{len(columns)}, the first of them column {columns[0]}"
-        )
+def offset_in_words(path: Path, offset: NDArray[np.float64] | None) -> tuple[str, ...]:
+    """Which columns were moved, if any, as remarks."""
+    if offset is None:
+        return ()
+    columns = np.flatnonzero(offset)
+    return (
+        f"{path}: columns of large numbers that vary little are centred in float64; number of columns "
+        f"{len(columns)}, the first of them column {columns[0]}",
+    )
 
 
 def load_images(path: Path, classes: Classes, offset: NDArray[np.float64] | None = None) -> Examples:

@@ -47,6 +47,7 @@ class Dataset(NamedTuple):
       named_by: `file` or the name of the id column.
       columns: what was learnt from the columns of a table, a `tables.encoding.Encoding`.
       offset: what was subtracted from each column in float64, since float32 would have lost its variation.
+      remarks: how the source was read, in sentences for who trains on it.
     """
 
     train_images: Images | Stream
@@ -61,6 +62,7 @@ class Dataset(NamedTuple):
     named_by: str = "file"
     columns: Any = None
     offset: NDArray[np.float64] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Examples(NamedTuple):

@@ -35,9 +35,9 @@ def load(data: Data, progress: Progress = QUIET) -> Dataset:
         case "digits" if not where:
             return digits.load()
         case "csv" if where:
-            return table_source.load(path, data.label, data.id, progress)
+            return table_source.load(path, data.label, data.id)
         case "npy" if where and data.labels_file is not None:
-            return load_npy(path, data, progress)
+            return load_npy(path, data)
         case "npz" if where:
             return array_files.load(path, progress, streamed=data.stream, num_classes=data.num_classes)
         case "folder" if where:
@@ -52,13 +52,13 @@ def load(data: Data, progress: Progress = QUIET) -> Dataset:
     )
 
 
-def load_npy(path: Path, data: Data, progress: Progress) -> Dataset:
+def load_npy(path: Path, data: Data) -> Dataset:
     """The array of a file with the labels, and perhaps the names, of another."""
     assert data.labels_file is not None
     length = len(array_files.read_npy(path, mapped=True))
     _, labels, _ = label_file.raw_labels(data.labels_file, length, data.label)
     dataset = array_files.load_npy(
-        path, labels, data.labels_file, progress, streamed=data.stream, num_classes=data.num_classes
+        path, labels, data.labels_file, streamed=data.stream, num_classes=data.num_classes
     )
     names, named_by = label_file.names_in(data.labels_file, data.label, data.id)
     return dataset._replace(train_names=names, named_by=named_by)

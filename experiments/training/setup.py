@@ -78,6 +78,9 @@ def set_up(
     keys = seed_keys(experiment)
     dataset, given, split = load(experiment, progress, fold)
     input_shape, examples = dataset.train_images.shape[1:], len(split.train_images)
+    # Once, not for each fold.
+    for remark in dataset.remarks if fold is None else ():
+        progress.say(remark)
     parts = assemble(method, experiment, input_shape, dataset.num_classes, examples)
     parts = parts._replace(mesh=mesh, audited=len(dataset.train_images))
     warn_if_never_full(parts, experiment, examples)

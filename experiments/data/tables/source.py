@@ -8,10 +8,10 @@ from experiments.data.dataset import Dataset, Examples
 from experiments.data.tables import encoding
 from experiments.data.tables.encoding import Encoding
 from experiments.data.tables.read import labels_of, listed, names_of, read
-from experiments.terminal import Progress, UserError
+from experiments.terminal import UserError
 
 
-def load(path: Path, label: str | None, id_column: str | None, progress: Progress) -> Dataset:
+def load(path: Path, label: str | None, id_column: str | None) -> Dataset:
     """All columns but the label and the id as inputs; every value of the label column is a class."""
     table = read(path)
     if label is None:
@@ -27,7 +27,6 @@ def load(path: Path, label: str | None, id_column: str | None, progress: Progres
         )
     ids = encoding.id_column(table, id_column, label)
     learnt = encoding.fit(table, [name for name in table.columns if name not in (label, ids)])
-    progress.say(encoding.in_words(learnt, table) + (f"; {ids!r} names the rows" if ids else ""))
     return Dataset(
         encoding.encode(learnt, table),
         indices[label],
@@ -39,6 +38,7 @@ def load(path: Path, label: str | None, id_column: str | None, progress: Progres
         train_names=names_of(table, ids),
         named_by=ids or "file",
         columns=learnt,
+        remarks=(encoding.in_words(learnt, table) + (f"; {ids!r} names the rows" if ids else ""),),
     )
 
 

@@ -46,6 +46,8 @@ def test_a_table_to_a_list_and_predictions(own, capsys):
     assert "1 number (weight); 1 category (colour); 'fruit_id' names the rows" in output
     run = own / "runs" / "fruit-recommended"
     assert main(["audit", str(run)]) == 0
+    # Said once, when it is trained on.
+    assert "category" not in said(capsys)
     found = lines(run / "labels.csv")
     assert {row["fruit_id"] for row in found[:5]} == {f"F{i}" for i in range(5)}
     assert found[0]["given_class"] in ("apple", "cherry", "plum")

@@ -14,7 +14,7 @@ from experiments.data.class_labels import Classes
 from experiments.data.tables import encoding, source
 from experiments.data.tables.read import labels_of, read
 from experiments.runs import saved_columns
-from experiments.terminal import QUIET, UserError
+from experiments.terminal import UserError
 
 TEXT = """id,size,when,open,colour,note,kind
 a1,1.5,2024-01-02,true,red,"a small, red one",x
@@ -148,9 +148,13 @@ def test_what_was_learnt_is_kept_to_the_bit(tmp_path):
 
 
 def test_a_table_is_a_data_set(table):
-    dataset = source.load(table.path, "kind", None, QUIET)
+    dataset = source.load(table.path, "kind", None)
     assert dataset.class_names == ("x", "y")
     assert dataset.train_labels.tolist() == [0, 1, 0, 1]
+    assert dataset.remarks == (
+        "t.csv: 3 numbers (size, when, open); 2 categories (colour, note); 3 missing values are filled in "
+        "and marked; 'id' names the rows",
+    )
     assert (dataset.train_names, dataset.named_by) == (["a1", "a2", "a3", "a4"], "id")
     rows = source.load_rows(table.path, dataset.columns, "kind", "id", Classes(2, ("x", "y")))
     np.testing.assert_array_equal(rows.images, dataset.train_images)
@@ -169,11 +173,11 @@ def test_a_table_is_a_data_set(table):
 )
 def test_columns_that_are_not_there_are_named(table, label, ids, said):
     with pytest.raises(UserError, match=said):
-        source.load(table.path, label, ids, QUIET)
+        source.load(table.path, label, ids)
 
 
 def test_rows_of_another_table_are_refused_or_filled(table, tmp_path):
-    dataset = source.load(table.path, "kind", None, QUIET)
+    dataset = source.load(table.path, "kind", None)
 
     def rows(text):
         (tmp_path / "new.csv").write_text(text)
