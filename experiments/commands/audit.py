@@ -18,8 +18,8 @@ from sklearn.metrics import roc_auc_score
 
 import noisy_optax as nox
 from experiments.commands.flags import Audit
-from experiments.data.dataset import Dataset, Images, Stream
-from experiments.runs import audit_files, run_folder, saved_model
+from experiments.data.dataset import Dataset, Images, Stream, class_names
+from experiments.runs import audit_files, contents, run_folder, saved_model
 from experiments.runs.audit_files import Verdict, is_wrong
 from experiments.terminal import Progress, UserError
 from experiments.training import loop, training_data
@@ -102,7 +102,7 @@ def not_learnt(evidence: Evidence, chosen: list[int], dataset: Dataset) -> str:
     """That nothing can be said about the labels, and why."""
     given = evidence.given[chosen[0]]
     predicted = np.asarray(evidence.dynamics.latest_prediction)[chosen]
-    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    names = class_names(dataset)
     of_class = np.bincount(given, minlength=len(names))
     found = np.bincount(np.maximum(predicted, 0).ravel(), minlength=len(names)) / len(chosen)
     rare = [name for name, n, m in zip(names, of_class, found, strict=True) if m < n / 2]
@@ -140,7 +140,7 @@ def in_words(rate: dict[str, float] | None, judged_wrong: int, examples: int, ep
 
 def check_writable(run_dir: Path) -> None:
     """Raises UserError where nothing can be written, before hours of training are."""
-    check_is_run(run_dir)
+    contents.check_is_run(run_dir, "audit")
     probe = run_dir / "labels.csv.unfinished"
     try:
         probe.touch()
@@ -149,16 +149,6 @@ def check_writable(run_dir: Path) -> None:
         raise UserError(
             f"{run_dir} cannot be written to ({error.strerror}); copy the run folder to where it can be"
         ) from error
-
-
-def check_is_run(run_dir: Path) -> None:
-    """Raises UserError for the folder of a comparison, which has several runs."""
-    if "comparison" in run_folder.read_config(run_dir):
-        runs = sorted(path.parent for path in run_dir.glob("*/config.json"))
-        raise UserError(
-            f"{run_dir} is a comparison of several runs; audit one of them: "
-            f"{', '.join(map(str, runs)) or 'none has begun'}"
-        )
 
 
 def collect(run_dir: Path, folds: int | None, progress: Progress) -> tuple[Dataset, Evidence]:
@@ -310,7 +300,7 @@ def table(
         printed.add_column(heading, justify="right", no_wrap=True)
     if dataset.train_names:
         printed.add_column(dataset.named_by, overflow="fold")
-    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    names = class_names(dataset)
     for rank, index in enumerate(order, 1):
         labels = escape(names[given[index]]), escape(names[verdict.suggested[index]])
         name = [escape(dataset.train_names[index])] if dataset.train_names else []

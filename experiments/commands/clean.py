@@ -7,7 +7,8 @@ from rich.console import Console
 
 from experiments.commands import audit
 from experiments.commands.flags import Clean
-from experiments.runs import corrected_data, corrections, run_folder, saved_model
+from experiments.data.dataset import class_names
+from experiments.runs import contents, corrected_data, corrections, run_folder, saved_model
 from experiments.runs.corrections import Rule
 from experiments.terminal import Progress, UserError, check_range
 from experiments.training import training_data
@@ -35,14 +36,14 @@ def record_path(output: Path) -> Path:
 
 def clean(run_dir: Path, output: Path, rule: Rule, reviewed: Path | None, progress: Progress) -> None:
     """Writes the data of a run with what is changed by the rule and by what a person decided."""
-    audit.check_is_run(run_dir)
+    contents.check_is_run(run_dir, "clean")
     trained = saved_model.restore(run_dir)
     corrected_data.check_output(trained.experiment.data, output)
     record = record_path(output)
     dataset, given_labels, _ = training_data.load(trained.experiment, progress)
     audit.check_data(run_dir, trained.resolved, dataset)
     suspects, probabilities = corrections.read_suspects(run_dir, dataset.num_classes)
-    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    names = class_names(dataset)
     count = len(dataset.train_images)
     decisions = {} if reviewed is None else corrections.read_reviewed(reviewed, count, names)
     changes = corrections.decide(suspects, probabilities, decisions, rule)
@@ -55,12 +56,7 @@ def clean(run_dir: Path, output: Path, rule: Rule, reviewed: Path | None, progre
 
     seed = run_folder.read_json(run_dir / "audit.json")["seed"]
     given = given_labels.given[training_data.seeds_of(trained.experiment).index(seed)]
-    labels, kept = given.copy(), np.ones(count, bool)
-    for change in changes:
-        if change.label is None:
-            kept[change.example] = False
-        else:
-            labels[change.example] = change.label
+    labels, kept = corrections.apply(changes, given)
     if len(np.unique(labels[kept])) < 2:
         raise UserError("fewer than two classes would be left; change less, with --above or --first")
     corrected_data.write(trained.experiment.data, dataset, labels, kept, output)

@@ -47,10 +47,8 @@ def write_corrected(run_dir: Path, experiment: Experiment, path: Path, console: 
     progress = Progress(console)
     dataset, given, _ = training_data.load(experiment, progress)
     suspects, probabilities = corrections.read_suspects(run_dir, dataset.num_classes)
-    labels = given.given[0].copy()
     changes = corrections.decide(suspects, probabilities, {}, Rule())
-    for change in changes:
-        labels[change.example] = change.label
+    labels, _ = corrections.apply(changes, given.given[0])
     names = dataset.class_names
     with run_folder.whole(path) as unfinished, unfinished.open("wb") as file:
         np.save(file, labels if names is None else np.array(names)[labels])

@@ -65,6 +65,11 @@ class Dataset(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
+def class_names(dataset: Dataset) -> tuple[str, ...]:
+    """The names of the classes, their numbers where they have none."""
+    return dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+
+
 class Examples(NamedTuple):
     """Images to predict; labels and names are None where there are none.
 

@@ -12,6 +12,7 @@ from experiments.data.class_labels import Classes
 from experiments.data.dataset import Labels
 from experiments.data.tables import encoding
 from experiments.data.tables import read as tables
+from experiments.data.tables.read import Table
 from experiments.terminal import UserError
 
 # What an npz file may call the labels that it takes for the true ones.
@@ -114,9 +115,10 @@ def raw_labels(text: str, length: int, column: str | None) -> tuple[str, NDArray
     if path.suffix == ".npy":
         return "the array", array_files.read_npy(path), {}
     if path.suffix in tables.SUFFIXES:
-        if column is None and {"index", "suggested_label"} <= tables.read(path).columns.keys():
+        table = tables.read(path)
+        if column is None and {"index", "suggested_label"} <= table.columns.keys():
             raise UserError(f"{path}: is the list of an audit; expected --corrections {path}")
-        return column or "the column", labels_of_table(path, column), {}
+        return column or "the column", labels_of_table(table, column), {}
     _refuse_pickle(path)
     arrays = array_files.read_all(path)
     clean = {name: arrays[name] for name in _CLEAN_KEYS if name in arrays}
@@ -126,13 +128,12 @@ def raw_labels(text: str, length: int, column: str | None) -> tuple[str, NDArray
     return key, arrays[key], clean
 
 
-def labels_of_table(path: Path, column: str | None) -> NDArray:
+def labels_of_table(table: Table, column: str | None) -> NDArray:
     """The labels of a table, from its only column if none is named."""
-    table = tables.read(path)
     if column is None:
         if len(table.columns) != 1:
             raise UserError(
-                f"{path}: has {len(table.columns)} columns; expected --label COLUMN, one of "
+                f"{table.path}: has {len(table.columns)} columns; expected --label COLUMN, one of "
                 f"{tables.listed(table.columns)}"
             )
         column = next(iter(table.columns))

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal, get_args
 
+from experiments.data.tables import read as tables
 from experiments.terminal import UserError, check_range
 
 Noise = Literal[
@@ -89,4 +90,4 @@ def check(data: Data) -> None:
 
 def label_column_of_file(data: Data) -> bool:
     """Whether --labels-file is a table."""
-    return data.labels_file is not None and data.labels_file.endswith((".csv", ".tsv", ".parquet"))
+    return data.labels_file is not None and data.labels_file.endswith(tables.SUFFIXES)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.data.dataset import class_names
 from experiments.pages import examples, report
 from experiments.runs import audit_files, contents, corrections, run_folder
 from experiments.runs.contents import Data, Run, Suspect
@@ -25,17 +26,17 @@ def review(run_dir: Path, output: Path | None, number: int | None, progress: Pro
     check_output(output)
     if output.suffix != ".html":
         raise UserError(f"--output {output}: expected a name that ends in .html")
-    (folder,) = contents.expand((run_dir,)) or (run_dir,)
-    run = contents.read(folder)
+    contents.check_is_run(run_dir, "review")
+    run = contents.read(run_dir)
     data = contents.load_data(run, progress)
     contents.check_indices(run, data)
-    suspects, probabilities = corrections.read_suspects(folder, data.dataset.num_classes)
+    suspects, probabilities = corrections.read_suspects(run_dir, data.dataset.num_classes)
     if number is None:
         number = max(LEAST_SHOWN, sum(suspect.probability > audit_files.CUT for suspect in suspects))
     shown = suspects[:number]
     content: dict[str, Any] = {
-        "key": _key(folder, run),
-        "classes": class_names(data),
+        "key": _key(run),
+        "classes": list(class_names(data.dataset)),
         "namedBy": data.dataset.named_by,
         "items": items(run, data, shown, probabilities),
     }
@@ -57,14 +58,9 @@ def review(run_dir: Path, output: Path | None, number: int | None, progress: Pro
     return output
 
 
-def class_names(data: Data) -> list[str]:
-    """The names of the classes, their numbers where they have none."""
-    return list(data.dataset.class_names or map(str, range(data.dataset.num_classes)))
-
-
-def _key(folder: Path, run: Run) -> str:
+def _key(run: Run) -> str:
     """What a browser keeps the decisions by: another audit has other ones."""
-    listed = (folder / "labels.csv").read_bytes()
+    listed = (run.folder / "labels.csv").read_bytes()
     return hashlib.sha256(f"{run.record['resolved']['data_hash']}".encode() + listed).hexdigest()[:16]
 
 

@@ -87,11 +87,26 @@ def expand(folders: tuple[Path, ...]) -> list[Path]:
     for folder in folders:
         inner = [folder]
         if "comparison" in run_folder.read_config(folder):
-            inner = sorted(path.parent for path in folder.glob("*/config.json"))
+            inner = runs_in(folder)
             if not inner:
                 raise UserError(f"{folder}: is a comparison in which no run has begun yet")
         found |= {path.resolve(): path for path in inner}
     return list(found.values())
+
+
+def check_is_run(run_dir: Path, verb: str) -> None:
+    """Raises UserError for the folder of a comparison; `verb` is what can be done with one of its runs."""
+    if "comparison" in run_folder.read_config(run_dir):
+        runs = runs_in(run_dir)
+        raise UserError(
+            f"{run_dir} is a comparison of several runs; {verb} one of them: "
+            f"{', '.join(map(str, runs)) or 'none has begun'}"
+        )
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folders of the runs in the folder of a comparison."""
+    return sorted(path.parent for path in folder.glob("*/config.json"))
 
 
 def read(folder: Path) -> Run:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data import array_files
-from experiments.data.dataset import Dataset, Labels, Stream
+from experiments.data.dataset import Dataset, Labels, Stream, class_names
 from experiments.data.options import Data
 from experiments.data.pictures import folder
 from experiments.terminal import QUIET, UserError
@@ -57,7 +57,7 @@ def write(data: Data, dataset: Dataset, labels: Labels, kept: NDArray[np.bool_],
       kept: bool `[N]`.
       output: a name that `check_output` accepts.
     """
-    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    names = class_names(dataset)
     unfinished = output.with_name(f"{output.name}.unfinished{output.suffix}")
     path = Path(data.dataset.partition(":")[2])
     ending = output.suffix.lower()

@@ -78,6 +78,17 @@ def decide(
     return changes
 
 
+def apply(changes: list[Change], given: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The labels `[N]` after the changes, and which examples are kept."""
+    labels, kept = given.copy(), np.ones(len(given), bool)
+    for change in changes:
+        if change.label is None:
+            kept[change.example] = False
+        else:
+            labels[change.example] = change.label
+    return labels, kept
+
+
 def read_suspects(run_dir: Path, num_classes: int) -> tuple[list[contents.Suspect], NDArray[np.floating]]:
     """The list of an audited run, and its probabilities of each class."""
     path = run_dir / "labels.csv"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data.tables.read import Table, column_of, listed
+from experiments.data.tables.read import Table, column_of, listed, missing
 from experiments.terminal import UserError
 
 # Text of more distinct values than this is free text, if it has several words, or has rare values.
@@ -141,7 +141,7 @@ def _word_counts(values: NDArray) -> Any:
 def values_of(table: Table, column: dict[str, Any]) -> NDArray:
     """The values of a column that was learnt from, refused if they are of another type now."""
     values = column_of(table, column["name"])
-    is_text, empty = column["kind"] in ("category", "text"), bool(_missing(values).all())
+    is_text, empty = column["kind"] in ("category", "text"), bool(missing(values).all())
     if empty and is_text:
         return np.full(len(values), None, object)
     if is_text and values.dtype != object:
@@ -153,10 +153,6 @@ def values_of(table: Table, column: dict[str, Any]) -> NDArray:
             f"on numbers there"
         )
     return values
-
-
-def _missing(values: NDArray) -> NDArray[np.bool_]:
-    return np.array([value is None or value != value for value in values])
 
 
 def encode(encoding: Encoding, table: Table) -> NDArray[np.float32]:
@@ -179,10 +175,10 @@ def _encode_block(encoding: Encoding, number: int, values: NDArray) -> NDArray[n
         if name.partition(".")[0] == str(number)
     }
     if column["kind"] == "number":
-        missing = np.isnan(values)
-        filled = np.where(missing, own["median"][0], values)[:, None]
+        gaps = np.isnan(values)
+        filled = np.where(gaps, own["median"][0], values)[:, None]
         # The second number says what was missing, if something was in training.
-        return filled if len(own["mean"]) == 1 else np.concatenate([filled, missing[:, None]], axis=1)
+        return filled if len(own["mean"]) == 1 else np.concatenate([filled, gaps[:, None]], axis=1)
     if column["kind"] == "category":
         index = {value: i for i, value in enumerate(column["categories"])}
         places = np.array([index.get(value, len(index)) for value in _filled(values)])
@@ -207,6 +203,6 @@ def in_words(encoding: Encoding, table: Table) -> str:
         names = [column["name"] for column in encoding.columns if column["kind"] == kind]
         if names:
             parts.append(f"{len(names)} {one if len(names) == 1 else several} ({listed(names)})")
-    missing = sum(int(_missing(table.columns[column["name"]]).sum()) for column in encoding.columns)
-    gaps = f"; {missing:,} missing values are filled in and marked" if missing else ""
+    number = sum(int(missing(table.columns[column["name"]]).sum()) for column in encoding.columns)
+    gaps = f"; {number:,} missing values are filled in and marked" if number else ""
     return f"{table.path.name}: {'; '.join(parts)}{gaps}"

@@ -118,6 +118,11 @@ def _values(path: Path, name: str, column: Any) -> NDArray:
     )
 
 
+def missing(values: NDArray) -> NDArray[np.bool_]:
+    """Where a column has no value."""
+    return np.array([value is None or value != value for value in values])
+
+
 def labels_of(table: Table, column: str) -> NDArray:
     """The labels of a column, as integers or names."""
     values = column_of(table, column)
@@ -125,11 +130,11 @@ def labels_of(table: Table, column: str) -> NDArray:
         raise UserError(
             f"{table.path}: column {column!r} holds numbers with fractions; expected a column of classes"
         )
-    missing = np.flatnonzero(np.array([value is None or value != value for value in values]))
-    if missing.size:
+    gaps = np.flatnonzero(missing(values))
+    if gaps.size:
         raise UserError(
-            f"{table.path}: column {column!r} has no label in {len(missing)} rows, the first of them row "
-            f"{missing[0]} (counted from 0); move these rows to a file of their own, and predict them"
+            f"{table.path}: column {column!r} has no label in {len(gaps)} rows, the first of them row "
+            f"{gaps[0]} (counted from 0); move these rows to a file of their own, and predict them"
         )
     if values.dtype == object:
         return values.astype(str)

@@ -7,7 +7,7 @@ from experiments.data.class_labels import Classes
 from experiments.data.dataset import Dataset, Examples
 from experiments.data.tables import encoding
 from experiments.data.tables.encoding import Encoding
-from experiments.data.tables.read import labels_of, listed, names_of, read
+from experiments.data.tables.read import labels_of, listed, missing, names_of, read
 from experiments.terminal import UserError
 
 
@@ -48,7 +48,7 @@ def load_rows(
     """Rows to predict, for a run that was trained on a table; the label column may be missing."""
     table = read(path)
     labels = None
-    if label in table.columns and not any(value is None or value != value for value in table.columns[label]):
+    if label in table.columns and not missing(table.columns[label]).any():
         labels = class_labels.known_to(path, label, labels_of(table, label), len(table), classes)
     ids = named_by if named_by in table.columns else None
     return Examples(encoding.encode(columns, table), labels, names_of(table, ids), ids or "file")

@@ -1,6 +1,5 @@
 """The page of the recipe: its accuracy beside fixed methods, and where it holds."""
 
-from collections import defaultdict
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -11,6 +10,8 @@ from experiments.runs import run_folder
 from experiments.studies import digits, templates
 from experiments.studies.recipe.benchmark import RESULTS
 from experiments.studies.recipe.cells import CHOSEN_ON, METHODS, PARTS, RECIPE
+from experiments.studies.recipe.rows import accuracies as accuracies_of
+from experiments.studies.recipe.rows import by_cell as rows_by_cell
 from experiments.studies.templates import markdown
 from experiments.training import metrics
 
@@ -64,23 +65,18 @@ class Comparison(NamedTuple):
 
 def by_cell(rows: list[dict[str, Any]]) -> dict[str, dict[str, Measured]]:
     """The finished runs of a part, the seeds of a method in a cell joined; only complete cells."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        found[row["cell"]][row["method"]].append(row)
     joined = {
-        cell: {method: _joined(own) for method, own in methods.items()} for cell, methods in found.items()
+        cell: {
+            method: Measured(accuracies_of(own, "last"), accuracies_of(own, "best"), own[0]["noticed"])
+            for method, own in methods.items()
+        }
+        for cell, methods in rows_by_cell(rows).items()
     }
     return {
         cell: methods
         for cell, methods in joined.items()
         if RECIPE in methods and len({len(own.last) for own in methods.values()}) == 1
     }
-
-
-def _joined(rows: list[dict[str, Any]]) -> Measured:
-    rows = sorted(rows, key=lambda row: row["seeds"][0])
-    last, best = (100 * np.concatenate([row[name] for row in rows]) for name in ("last", "best"))
-    return Measured(last, best, rows[0]["noticed"])
 
 
 def compare(cell: dict[str, Measured]) -> Comparison:

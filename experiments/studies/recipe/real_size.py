@@ -1,6 +1,5 @@
 """The page of what was measured at real size: features of 50,000 pictures, pictures, and a GPU."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from experiments.runs import run_folder
 from experiments.studies import digits, templates
 from experiments.studies.gpu import page as gpu_page
 from experiments.studies.gpu import results as gpu_results
+from experiments.studies.recipe import rows
 from experiments.studies.recipe.benchmark import RESULTS
 from experiments.studies.recipe.cells import OGC, TELLING
 from experiments.studies.templates import markdown
@@ -74,16 +74,13 @@ Cells = dict[str, dict[str, Runs]]
 
 def read(part: str) -> Cells:
     """The finished runs of a part of the benchmark."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in run_folder.read_lines(RESULTS / f"{part}.jsonl"):
-        found[row["cell"]][row["method"]].append(row)
+    found = rows.by_cell(run_folder.read_lines(RESULTS / f"{part}.jsonl"))
     return {cell: {method: _runs(own) for method, own in methods.items()} for cell, methods in found.items()}
 
 
-def _runs(rows: list[dict[str, Any]]) -> Runs:
-    rows = sorted(rows, key=lambda row: row["seeds"][0])
-    last, best = (100 * np.concatenate([row[name] for row in rows]) for name in ("last", "best"))
-    return Runs(last, best, 100 * float(np.mean([row["memorised"][-1] for row in rows])))
+def _runs(own: list[dict[str, Any]]) -> Runs:
+    last, best = (rows.accuracies(own, name) for name in ("last", "best"))
+    return Runs(last, best, 100 * float(np.mean([row["memorised"][-1] for row in own])))
 
 
 def methods_everywhere(cells: Cells) -> list[str]:
@@ -98,7 +95,7 @@ def methods_everywhere(cells: Cells) -> list[str]:
 
 def accuracy_table(cells: Cells) -> str:
     """Accuracy of each method in the last epochs; in brackets the share of wrong labels it memorised."""
-    rows = [["method", *(LABELS.get(cell, cell) for cell in cells)], ["---"] + ["---:"] * len(cells)]
+    lines = [["method", *(LABELS.get(cell, cell) for cell in cells)], ["---"] + ["---:"] * len(cells)]
     methods = methods_everywhere(cells)
     best = {cell: max(float(own[method].last.mean()) for method in methods) for cell, own in cells.items()}
     for method in methods:
@@ -108,13 +105,13 @@ def accuracy_table(cells: Cells) -> str:
             text = f"{runs.last.mean():.1f} ± {runs.last.std(ddof=1):.1f}"
             text = f"**{text}**" if runs.last.mean() == best[cell] else text
             row.append(text if cell == "clean" else f"{text} ({runs.memorised:.0f})")
-        rows.append(row)
-    return markdown(rows)
+        lines.append(row)
+    return markdown(lines)
 
 
 def regret_table(cells: Cells) -> str:
     """How far each method is behind the best of each label set, the smallest largest distance first."""
-    rows = [
+    lines = [
         ["method", *(LABELS.get(cell, cell) for cell in cells), "mean", "largest"],
         ["---"] + ["---:"] * (len(cells) + 2),
     ]
@@ -123,17 +120,17 @@ def regret_table(cells: Cells) -> str:
     regrets = means.max(axis=0) - means
     for i in np.argsort(regrets.max(axis=1), kind="stable"):
         values = [*regrets[i], regrets[i].mean(), regrets[i].max()]
-        rows.append([NAMES.get(methods[i], f"`{methods[i]}`"), *(f"{value:.1f}" for value in values)])
-    return markdown(rows)
+        lines.append([NAMES.get(methods[i], f"`{methods[i]}`"), *(f"{value:.1f}" for value in values)])
+    return markdown(lines)
 
 
 def claims_table(cells: Cells) -> str:
     """The differences that the papers claim, paired by seed, and whether they held."""
-    rows = [["claim", *(LABELS[cell] for cell in cells)], ["---"] + ["---"] * len(cells)]
+    lines = [["claim", *(LABELS[cell] for cell in cells)], ["---"] + ["---"] * len(cells)]
     for claim, (first, second) in CLAIMS.items():
         differences = [_verdict(own[first].last, own[second].last) for own in cells.values()]
-        rows.append([claim, *differences])
-    return markdown(rows)
+        lines.append([claim, *differences])
+    return markdown(lines)
 
 
 def _verdict(first: NDArray[np.float64], second: NDArray[np.float64]) -> str:

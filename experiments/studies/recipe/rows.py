@@ -1,6 +1,7 @@
 """The lines of the benchmark's files, one for each finished run."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ from experiments.training.training_data import seeds_of
 # What is kept of each epoch besides the accuracy, as means over the seeds.
 KEPT = ("memorised", "memorised_share")
 FILES = ("dataset", "labels_file")
+
+
+def by_cell(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The lines of each method in each cell, in the order of their seeds."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in rows:
+        found.setdefault(row["cell"], {}).setdefault(row["method"], []).append(row)
+    for methods in found.values():
+        for own in methods.values():
+            own.sort(key=lambda row: row["seeds"][0])
+    return found
+
+
+def accuracies(rows: list[dict[str, Any]], name: str) -> NDArray[np.float64]:
+    """`last` or `best` of all seeds of a method in a cell, in percent."""
+    return 100 * np.concatenate([row[name] for row in rows])
 
 
 def key_of(row: dict[str, Any]) -> tuple[str, str, int]:

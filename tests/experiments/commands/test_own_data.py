@@ -180,6 +180,10 @@ def test_a_comparison_is_no_run_and_an_earlier_list_is_kept(own, capsys):
     assert main(["audit", "both"]) == 2
     error = capsys.readouterr().err
     assert "both is a comparison of several runs; audit one of them: both/cross_entropy, both/dal" in error
+    for command in (["review", "both"], ["clean", "both", "--output", "new.npz"]):
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert f"both is a comparison of several runs; {command[0]} one of them: both/cross_entropy" in error
     assert main(["audit", "both/dal"]) == 0
     mine = own / "both" / "dal" / "labels.csv"
     mine.write_text("corrected by hand\n")
