@@ -171,18 +171,27 @@ def end_epoch(dynamics: Dynamics, *, where: ArrayLike | None = None) -> Dynamics
     recorded = dynamics.recorded
     counts = recorded if where is None else recorded & _label.example_mask(where, recorded.shape)
     weight, weight_of_share = epoch_weights(dynamics.latest_margin, counts)
-    share = weight_of_share * _share.posterior(_share.log_density(dynamics.latest_margin, counts))
     added = jnp.where(recorded, weight, jnp.zeros_like(weight))
     lead = dynamics.lead + jnp.where(dynamics.vote == dynamics.latest_prediction, added, -added)
+    dynamics = dynamics._replace(
+        margin=dynamics.margin + added * dynamics.latest_margin, weight=dynamics.weight + added
+    )
+    doubt = _share.share_in_doubt(mean_margin(dynamics), counts)
+    share = weight_of_share * _share.posterior(_share.log_density(dynamics.latest_margin, counts, doubt))
     return dynamics._replace(
         epochs=dynamics.epochs + jnp.any(counts).astype(jnp.int32),
         share=dynamics.share + share.astype(dynamics.share.dtype),
-        margin=dynamics.margin + added * dynamics.latest_margin,
-        weight=dynamics.weight + added,
         vote=jnp.where(lead < 0, dynamics.latest_prediction, dynamics.vote),
         lead=jnp.abs(lead),
         recorded=jnp.zeros_like(recorded),
     )
+
+
+def mean_margin(dynamics: Dynamics) -> Float[Array, "... examples"]:
+    """The weighted mean over epochs; the latest margin of an example without weight."""
+    weighed = dynamics.weight > 0
+    weight = jnp.where(weighed, dynamics.weight, jnp.ones_like(dynamics.weight))
+    return jnp.where(weighed, dynamics.margin / weight, dynamics.latest_margin)
 
 
 def margins(z: Float[Array, "n classes"], is_label: Bool[Array, "n classes"]) -> Float[Array, "n"]:

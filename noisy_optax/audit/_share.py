@@ -8,16 +8,17 @@ from jaxtyping import Array, Bool, Float
 # Shares of wrong labels, and slopes by which the log-odds of a mistake fall with confidence.
 SHARES = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-6.0, 2.5, 60)))])
 SLOPES = np.exp(np.linspace(np.log(0.1), np.log(30.0), 24))
-# Before the data are seen, the logarithm of the slope is normal with this mean and standard deviation.
-PRIOR_MEAN, PRIOR_DEVIATION = np.log(2.5), 0.5
+# The prior of the slope is log-normal. Its median is 2.5 if a quarter of the examples is in doubt, and larger
+# if fewer are: a model that is sure of almost every example is rarely mistaken where it is sure.
+MEDIAN_SLOPE, USUAL_DOUBT, LEAST_DOUBT, PRIOR_DEVIATION = 2.5, 0.25, 0.02, 0.5
 # The model is only about right, so that no number of examples counts for more than this number.
-MOST_EXAMPLES = 150.0
+MOST_EXAMPLES = 200.0
 # Confidences are counted in so many steps up to the largest, in units of the mean.
 STEPS, LARGEST = 48, 4.0
 
 
 def log_density(
-    margin: Float[Array, "examples"], counts: Bool[Array, "examples"]
+    margin: Float[Array, "examples"], counts: Bool[Array, "examples"], doubt: Float[Array, ""]
 ) -> Float[Array, "shares slopes"]:
     r"""How well each share of wrong labels and each slope explain the margins, as a logarithm.
 
@@ -27,7 +28,8 @@ def log_density(
     $$(1 - r)\, s(k u) + r\, (1 - s(k u)) \qquad s(x) = 1 / (1 + e^x)$$
 
     A prediction without confidence is as often mistaken as right. Confident predictions are rarely mistaken,
-    and contradict the label only if the label is wrong.
+    and contradict the label only if the label is wrong. How rarely is known before by `doubt`, as
+    `share_in_doubt` computes it from the mean margins over epochs.
     """
     number = jnp.maximum(jnp.sum(counts), 1).astype(margin.dtype)
     size = jnp.abs(margin)
@@ -40,8 +42,22 @@ def log_density(
     contradicts = jnp.clip(shares + (1 - 2 * shares) * mistaken, 1e-6, 1 - 1e-6)
     explained = jnp.log1p(-contradicts) @ of_step[:STEPS] + jnp.log(contradicts) @ of_step[STEPS:]
     worth = number * MOST_EXAMPLES / (number + MOST_EXAMPLES)
-    from_prior = -0.5 * ((np.log(SLOPES) - PRIOR_MEAN) / PRIOR_DEVIATION) ** 2
-    return worth * explained + jnp.asarray(from_prior[None], margin.dtype)
+    median = MEDIAN_SLOPE * jnp.sqrt((USUAL_DOUBT + LEAST_DOUBT) / (doubt + LEAST_DOUBT))
+    off = jnp.asarray(np.log(SLOPES), margin.dtype) - jnp.log(median).astype(margin.dtype)
+    return worth * explained - 0.5 * (off[None] / PRIOR_DEVIATION) ** 2
+
+
+def share_in_doubt(
+    mean_margin: Float[Array, "examples"], counts: Bool[Array, "examples"]
+) -> Float[Array, ""]:
+    """The share of examples with less than half of the mean confidence.
+
+    In a single epoch, a network is sure of almost everything. On average over epochs, it is sure only of what
+    it predicts alike each time.
+    """
+    doubtful = counts & (jnp.abs(mean_margin) < 0.5 * unit_of(mean_margin, counts))
+    number = jnp.maximum(jnp.sum(counts), 1).astype(mean_margin.dtype)
+    return jnp.sum(doubtful).astype(mean_margin.dtype) / number
 
 
 def unit_of(margin: Float[Array, "examples"], counts: Bool[Array, "examples"]) -> Float[Array, ""]:
@@ -71,7 +87,8 @@ def probability_wrong(
     For one share and slope, the log-odds are $\log \frac{r}{1 - r} - k m$ with the margin $m$ in units of the
     mean confidence. This is the mean over shares and slopes.
     """
-    slopes = jax.nn.softmax(log_density(margin, counts), axis=1)
+    density = log_density(margin, counts, share_in_doubt(margin, counts))
+    slopes = jax.nn.softmax(density, axis=1)
     together = (share[:, None] * slopes).astype(margin.dtype)
     grid = np.linspace(-LARGEST, LARGEST, 4 * STEPS + 1)
     with np.errstate(divide="ignore"):

@@ -45,9 +45,10 @@ class Dynamics:
             self.epochs += 1
             negative = np.mean(np.array(counted) < 0)
             weight = np.var(counted) ** 2 * negative**4
-            self.share += (np.var(counted) * negative) ** 3 * posterior(counted).sum(axis=1)
             for i in self.epoch:
                 self.history[i].append((weight, *self.latest[i]))
+            so_far = [self.mean_margin(i) for i in sorted(self.epoch) if where is None or where[i]]
+            self.share += (np.var(counted) * negative) ** 3 * posterior(counted, so_far).sum(axis=1)
         self.epoch = set()
 
     def mean_margin(self, i):
@@ -77,8 +78,8 @@ def middle(confidence):
     return (np.minimum(np.floor(confidence * 12), 47) + 0.5) / 12
 
 
-def posterior(margins):
-    """The probability of each share and slope, `[61, 24]`, given these margins."""
+def posterior(margins, so_far):
+    """The probability of each share and slope, `[61, 24]`, given margins and their means over epochs."""
     margins = np.array(margins)
     confidence = middle(np.abs(margins) / np.abs(margins).mean())
     likelihood = np.zeros((len(SHARES), len(SLOPES)))
@@ -88,16 +89,18 @@ def posterior(margins):
             contradicts = (1 - share) * mistaken + share * (1 - mistaken)
             contradicts = np.clip(contradicts, 1e-6, 1 - 1e-6)
             likelihood[i, j] = np.mean(np.log(np.where(margins < 0, contradicts, 1 - contradicts)))
-    worth = 1 / (1 / len(margins) + 1 / 150)
+    worth = 1 / (1 / len(margins) + 1 / 200)
+    doubt = np.mean(np.abs(so_far) < np.abs(so_far).mean() / 2)
+    median = 2.5 * np.sqrt(0.27 / (doubt + 0.02))
     # The density of the logarithm of the slope: that of the slope, times the slope.
-    prior = lognorm.pdf(SLOPES, 0.5, scale=2.5) * SLOPES * np.gradient(SHARES)[:, None]
+    prior = lognorm.pdf(SLOPES, 0.5, scale=median) * SLOPES * np.gradient(SHARES)[:, None]
     found = prior * np.exp(worth * (likelihood - likelihood.max()))
     return found / found.sum()
 
 
 def probabilities(margins, share):
     """The probability that each label is wrong, with each share as probable as given."""
-    joint = posterior(margins)
+    joint = posterior(margins, margins)
     slopes = joint / joint.sum(axis=1, keepdims=True)
     unit = np.abs(margins).mean()
     with np.errstate(divide="ignore"):

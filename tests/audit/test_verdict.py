@@ -63,6 +63,10 @@ def test_an_example_without_weight_is_judged_by_the_latest_record():
     np.testing.assert_array_equal(verdict.suggested, np.arange(4))
 
 
+def density(margin, counts, doubt=0.25):
+    return _share.log_density(margin, counts, jnp.asarray(doubt, margin.dtype))
+
+
 def margins_of(examples, wrong, slope, seed=0, confident=1.0):
     """Margins as the model behind the audit has them, with this share of wrong labels."""
     rng = np.random.default_rng(seed)
@@ -76,29 +80,29 @@ def margins_of(examples, wrong, slope, seed=0, confident=1.0):
 @pytest.mark.parametrize("confident", [1.0, 1e-3])
 def test_the_share_of_data_that_follow_the_model_is_found(wrong, confident):
     margin = margins_of(5000, wrong, slope=3.0, confident=confident)
-    share = _share.posterior(_share.log_density(jnp.asarray(margin), jnp.ones(5000, bool)))
+    share = _share.posterior(density(jnp.asarray(margin), jnp.ones(5000, bool)))
     median, low, high = _share.interval(share, 0.95)
     assert low <= wrong <= high
     assert abs(median - wrong) < 0.05
     assert high - low < 0.3
 
 
-def test_no_number_of_examples_counts_for_more_than_150():
+def test_no_number_of_examples_counts_for_more_than_200():
     def explained(examples):
         margin = jnp.asarray(np.tile(margins_of(50, 0.2, slope=3.0), examples // 50))
         everything = jnp.ones(examples, bool)
-        return _share.log_density(margin, everything) - _share.log_density(margin, ~everything)
+        return density(margin, everything) - density(margin, ~everything)
 
-    np.testing.assert_allclose(explained(150), 2 * explained(50), rtol=1e-4)
-    np.testing.assert_allclose(explained(300_000), 4 * explained(50), rtol=1e-3)
+    np.testing.assert_allclose(explained(200), 2.5 * explained(50), rtol=1e-4)
+    np.testing.assert_allclose(explained(400_000), 5 * explained(50), rtol=1e-3)
 
 
 def test_examples_that_do_not_count_do_not_matter():
     margin = jnp.asarray(margins_of(400, 0.2, slope=3.0))
     counts = jnp.arange(400) < 300
     spoilt = jnp.where(counts, margin, -0.5)
-    expected = _share.log_density(margin[:300], jnp.ones(300, bool))
-    np.testing.assert_allclose(_share.log_density(spoilt, counts), expected, rtol=1e-5, atol=1e-4)
+    expected = density(margin[:300], jnp.ones(300, bool))
+    np.testing.assert_allclose(density(spoilt, counts), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_the_interval_is_the_shortest_and_reaches_zero():
@@ -121,10 +125,31 @@ def test_the_interval_goes_by_density_although_the_shares_are_unevenly_spaced():
     np.testing.assert_allclose(high, 0.68, atol=0.03)
 
 
+def test_what_every_epoch_contradicts_is_wrong_and_what_some_epochs_contradict_is_in_doubt():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.85, 0.99, (6, 1000))
+    labels = jnp.zeros(1000, int)
+
+    def verdict_on(contradicted):
+        dynamics = audit.init(1000)
+        for margin in np.where(contradicted, -confidence, confidence).astype(np.float32):
+            logits = jnp.stack([2 * jnp.arctanh(margin), jnp.zeros(1000)], axis=1)
+            dynamics = audit.end_epoch(audit.record(dynamics, jnp.arange(1000), logits, labels))
+        return audit.judge(dynamics, labels)
+
+    plain = verdict_on(np.arange(1000) < 150)
+    rate = audit.noise_rate(plain)
+    assert 0.08 < rate.low < 0.15 < rate.high < 0.21
+    assert jnp.all((plain.probability_wrong > 0.95) == (jnp.arange(1000) < 150))
+    doubtful = verdict_on(rng.random((6, 1000)) < 0.15)
+    assert audit.noise_rate(doubtful).low < 0.03
+    assert jnp.mean(doubtful.probability_wrong > 0.5) < 0.05
+
+
 def test_probabilities_sum_to_the_share():
     margin = jnp.asarray(margins_of(5000, 0.3, slope=3.0))
     counts = jnp.ones(5000, bool)
-    share = _share.posterior(_share.log_density(margin, counts))
+    share = _share.posterior(density(margin, counts))
     p = _share.probability_wrong(margin, counts, share)
     np.testing.assert_allclose(jnp.mean(p), np.sum(np.asarray(share) * _share.SHARES), atol=0.02)
     assert jnp.all(jnp.diff(p[jnp.argsort(margin)]) <= 1e-6)

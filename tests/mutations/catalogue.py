@@ -86,8 +86,15 @@ MUTATIONS = (
     Mutation(
         "verdict_of_the_first_replica",
         "audit/_verdict.py",
-        "margin = jnp.mean(margins, axis=0)",
-        "margin = margins[0]",
+        "margin = jnp.mean(mean_margin(replicas), axis=0)",
+        "margin = mean_margin(replicas)[0]",
+        "audit/test_verdict.py",
+    ),
+    Mutation(
+        "doubt_within_one_epoch",
+        "audit/_dynamics.py",
+        "_share.share_in_doubt(mean_margin(dynamics), counts)",
+        "_share.share_in_doubt(dynamics.latest_margin, counts)",
         "audit/test_verdict.py",
     ),
     # losses
