@@ -94,7 +94,7 @@ class Predict:
     npz file with an array `images`, `test_images` or `train_images`; or `digits` (its test part)."""
     output: Path | None = None
     """FILE.csv (index, label, probability, and the id or file and the class if they have names) or FILE.npz
-    (labels, probabilities); by default RUN/predictions.csv."""
+    (labels, probabilities), which must not exist yet; by default RUN/predictions.csv, written anew."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,9 +24,12 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
     """Writes the predicted label and its probability for every example of `data`."""
     model = saved_model.restore(run_dir)
     resolved = model.resolved
-    output = output or run_dir / "predictions.csv"
-    if output.suffix not in (".csv", ".npz"):
+    if output is None:
+        output = run_dir / "predictions.csv"
+    elif output.suffix not in (".csv", ".npz"):
         raise UserError(f"--output {output} must end in .csv or .npz")
+    elif output.exists():
+        raise UserError(f"--output {output} exists; nothing is overwritten, choose another name")
     class_names = tuple(resolved.get("class_names") or ())
     asked = model.experiment.data
     offset = resolved.get("offset")

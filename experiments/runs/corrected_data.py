@@ -1,6 +1,7 @@
 """A data set written anew in the form it came in, with other labels and without some examples."""
 
 import csv
+import io
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,8 @@ from experiments.data import array_files
 from experiments.data.dataset import Dataset, Labels, Stream, class_names
 from experiments.data.options import Data
 from experiments.data.pictures import folder
-from experiments.terminal import QUIET, UserError
+from experiments.data.tables import text_form
+from experiments.terminal import UserError
 
 How = Literal["relabel", "drop", "both"]
 # What --output may end in, by the source; "" is a folder.
@@ -114,13 +116,11 @@ def _write_text(
     kept: NDArray[np.bool_],
     to: Path,
 ) -> None:
-    """Every other cell as it is in the source."""
-    delimiter = "\t" if source.suffix.lower() == ".tsv" else ","
-    with (
-        source.open(newline="", encoding="utf-8-sig") as file,
-        to.open("w", newline="", encoding="utf-8") as out,
-    ):
-        rows, writer = csv.reader(file, delimiter=delimiter), csv.writer(out, delimiter=delimiter)
+    """Every other cell as it is in the source, and the file in its encoding."""
+    text, form = text_form.text_and_form(source)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=form.separator)
+    with to.open("w", newline="", encoding=form.encoding) as out:
+        writer = csv.writer(out, delimiter=form.separator, lineterminator=form.line_end)
         heading = next(rows)
         place = heading.index(column or "")
         writer.writerow(heading)
@@ -156,7 +156,7 @@ def _copy_folder(
     to: Path,
 ) -> None:
     """The files in the folders of their labels, a test part as it is."""
-    train, test = folder.parts_of(source, QUIET)
+    train, test = folder.parts_of(source)
     inner = Path() if train == source else Path(train.name)
     for name in names:
         (to / inner / name).mkdir(parents=True)

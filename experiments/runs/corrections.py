@@ -1,12 +1,14 @@
 """What is to be changed in a run's labels: by the audit's list, by what a person decided, by a rule."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.data.tables import text_form
 from experiments.runs import contents, run_folder
 from experiments.runs.audit_files import CUT
 from experiments.runs.corrected_data import How
@@ -110,16 +112,15 @@ def read_reviewed(path: Path, examples: int, names: tuple[str, ...]) -> dict[int
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     decisions: dict[int, Decision] = {}
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        rows = csv.DictReader(file)
-        missing = [name for name in REVIEWED_COLUMNS if name not in (rows.fieldnames or ())]
-        if missing:
-            raise UserError(
-                f"{path}: has no column {missing[0]!r}; expected the reviewed.csv that the page of `review` "
-                f"saves"
-            )
-        for number, row in enumerate(rows, 2):
-            decisions.update([_decision(path, number, row, examples, names)])
+    text, form = text_form.text_and_form(path)
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=form.separator)
+    missing = [name for name in REVIEWED_COLUMNS if name not in (rows.fieldnames or ())]
+    if missing:
+        raise UserError(
+            f"{path}: has no column {missing[0]!r}; expected the reviewed.csv that the page of `review` saves"
+        )
+    for number, row in enumerate(rows, 2):
+        decisions.update([_decision(path, number, row, examples, names)])
     return decisions
 
 

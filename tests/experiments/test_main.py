@@ -52,6 +52,13 @@ def test_predict_writes_probabilities_of_unlabelled_images(trained, tmp_path, ti
         np.testing.assert_array_equal(arrays["labels"], arrays["probabilities"].argmax(axis=1))
 
 
+def test_predict_never_writes_over_the_data(trained, tiny_npz, capsys):
+    before = tiny_npz.read_bytes()
+    assert main(["predict", str(trained), f"npz:{tiny_npz}", "--output", str(tiny_npz)]) == 2
+    assert "exists; nothing is overwritten" in capsys.readouterr().err
+    assert tiny_npz.read_bytes() == before
+
+
 def test_compare_ranks_its_methods(tmp_path, tiny_npz, capsys):
     run_dir = tmp_path / "compare"
     methods = ["cross_entropy", "generalized_cross_entropy:q=0.5"]

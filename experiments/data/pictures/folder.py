@@ -37,7 +37,7 @@ def load(
     where `train` has sub-folders of its own; else those of `folder` itself, all of them for training.
     """
     check_folder(folder)
-    train_folder, test_folder = parts_of(folder, progress)
+    train_folder, test_folder = parts_of(folder)
     classes = [path.name for path in class_folders(train_folder)]
     if len(classes) < 2:
         raise UserError(
@@ -70,6 +70,8 @@ def load(
         pixels = _cached_pixels(folder, paths, progress, image_size)
         train_images, test_images = pixels[:count], None if test is None else pixels[count:]
     names = [str(path.relative_to(folder)) for path in train.paths]
+    named_otherwise = test_folder is not None and test_folder.name != "test"
+    remarks = (f"{test_folder}: used as the test part",) if named_otherwise else ()
     return Dataset(
         train_images,
         train.labels,
@@ -79,6 +81,7 @@ def load(
         len(classes),
         tuple(classes),
         train_names=names,
+        remarks=remarks,
     )
 
 
@@ -87,15 +90,13 @@ TRAIN_NAMES = ("train", "training", "trn")
 TEST_NAMES = ("test", "testing", "tst", "val", "valid", "validation", "dev", "eval")
 
 
-def parts_of(folder: Path, progress: Progress) -> tuple[Path, Path | None]:
+def parts_of(folder: Path) -> tuple[Path, Path | None]:
     """The folder of the training part, which is `folder` itself if it has none, and of the test part."""
     by_name = {path.name.lower(): path for path in class_folders(folder)}
     train = next((by_name[name] for name in TRAIN_NAMES if name in by_name), None)
     if train is None or not class_folders(train):
         return folder, None
     found = [by_name[name] for name in TEST_NAMES if name in by_name]
-    if found and found[0].name != "test":
-        progress.say(f"{found[0]}: used as the test part")
     unused = [path for path in by_name.values() if path not in (train, *found[:1])]
     if unused:
         warnings.warn(f"{folder}: beside {train.name}, the folder {unused[0].name} is not used", stacklevel=2)
@@ -123,7 +124,7 @@ def load_images(
     """
     check_folder(folder)
     labels = None
-    inner = parts_of(folder, progress)[1] or folder
+    inner = parts_of(folder)[1] or folder
     paths = [path for path in _files(inner, deep=False) if path.suffix.lower() in image_files.SUFFIXES]
     if not paths:
         found = [path.name for path in class_folders(inner)]

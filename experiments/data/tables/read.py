@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.data.tables import text_form
 from experiments.terminal import UserError, one_line
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -57,18 +58,28 @@ def read(path: Path) -> Table:
 
 
 def _read_text(path: Path) -> Any:
-    from pyarrow import csv
+    import io
 
-    size = path.stat().st_size
-    return csv.read_csv(
-        path,
-        # One block: the type of a column is judged by all of its values.
-        read_options=csv.ReadOptions(block_size=max(1, min(size + 1, 2**31 - 1))),
-        parse_options=csv.ParseOptions(
-            delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True
-        ),
-        convert_options=csv.ConvertOptions(strings_can_be_null=True),
-    )
+    from pyarrow import csv, types
+
+    text, form = text_form.text_and_form(path)
+    content = text.encode()
+
+    def read_with(decimal_point: str) -> Any:
+        return csv.read_csv(
+            io.BytesIO(content),
+            # One block: the type of a column is judged by all of its values.
+            read_options=csv.ReadOptions(block_size=max(1, min(len(content) + 1, 2**31 - 1))),
+            parse_options=csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
+            convert_options=csv.ConvertOptions(strings_can_be_null=True, decimal_point=decimal_point),
+        )
+
+    def numbers(table: Any) -> int:
+        return sum(types.is_integer(own.type) or types.is_floating(own.type) for own in table.columns)
+
+    table = read_with(".")
+    # "1,5" is a number only where the comma separates no cells.
+    return max(table, read_with(","), key=numbers) if form.separator != "," else table
 
 
 def _read_parquet(path: Path) -> Any:

@@ -8,10 +8,13 @@ import pytest
 from PIL import Image
 
 from experiments.__main__ import main
+from experiments.data import sources
+from experiments.data.options import Data
 from experiments.data.tables.read import read
-from experiments.runs import corrections
+from experiments.runs import corrected_data, corrections
 from experiments.runs.contents import Suspect
 from experiments.runs.corrections import Change, Decision, Rule
+from experiments.terminal import QUIET
 
 SHORT = ["--epochs", "30", "--batch-size", "16", "--width", "64"]
 NAMES = np.array(["apple", "cherry", "plum"])
@@ -94,6 +97,24 @@ def test_a_table_keeps_every_other_cell(inside, work):
     assert [row["fruit"] for row in lines(output)] == NAMES[RIGHT].tolist()
     assert lines(inside / "clean-changes.csv")[0]["fruit_id"] in {f"F{i:03}" for i in range(6)}
     assert read(output).columns.keys() == read(work / "fruit.csv").columns.keys()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator", "line_end"), [("utf-8", ",", "\n"), ("utf-16", ";", "\r\n")]
+)
+def test_a_table_is_written_as_the_spreadsheet_wrote_it(tmp_path, encoding, separator, line_end):
+    source, output = tmp_path / "old.csv", tmp_path / "new.csv"
+    rows = [["size", "kind"], ["1", "höher"], ["2", "tiefer"], ["3", "höher"]]
+    before = line_end.join(separator.join(row) for row in [*rows, []]).encode(encoding)
+    source.write_bytes(before)
+    data = Data(dataset=f"csv:{source}", label="kind")
+    dataset = sources.load(data, QUIET)
+    corrected_data.write(data, dataset, dataset.train_labels, np.ones(3, bool), output)
+    assert output.read_bytes() == before
+    other = np.array([1, 1, 0], np.int32)
+    corrected_data.write(data, dataset, other, np.array([False, True, True]), output)
+    lines_after = output.read_bytes().decode(encoding).split(line_end)
+    assert lines_after == [separator.join(row) for row in (rows[0], rows[2], rows[3])] + [""]
 
 
 def test_labels_of_vectors(inside, work, capsys):

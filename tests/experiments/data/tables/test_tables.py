@@ -48,6 +48,33 @@ def test_every_type_is_read(table, tmp_path):
     assert found["c"].tolist() == ["u", "v", "u"]
 
 
+FORMS = {
+    "byte-order mark": ("utf-8-sig", ",", "."),
+    "Windows line ends": ("utf-8", ",", "."),
+    "Excel's Unicode": ("utf-16", "\t", "."),
+    "Excel in Europe": ("utf-8-sig", ";", ","),
+}
+
+
+@pytest.mark.parametrize(("encoding", "separator", "point"), FORMS.values(), ids=FORMS.keys())
+def test_what_spreadsheets_write_is_read(table, tmp_path, encoding, separator, point):
+    text = TEXT.replace("small, red", "small red").replace(",", separator).replace("1.5", f"1{point}5")
+    text = text.replace("2.5", f"2{point}5").replace("blue one", "blué one")
+    path = tmp_path / "from_a_spreadsheet.csv"
+    path.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    found = read(path)
+    assert list(found.columns) == list(table.columns)
+    np.testing.assert_array_equal(found.columns["size"], table.columns["size"])
+    assert found.columns["note"][1] == "the blué one"
+
+
+def test_an_encoding_that_cannot_be_known_is_refused(tmp_path):
+    path = tmp_path / "old.csv"
+    path.write_bytes("size,kind\n1,a\n2,é\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"old.csv: line 3 has the byte 0xE9, which is not UTF-8; save the"):
+        read(path)
+
+
 def test_a_type_is_judged_by_all_rows(tmp_path):
     path = tmp_path / "late.csv"
     path.write_text("code,y\n" + "1,a\n" * 300_000 + "x7,b\n")
