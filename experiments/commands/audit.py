@@ -128,8 +128,8 @@ def in_words(rate: dict[str, float] | None, judged_wrong: int, examples: int, ep
     ]
     if rate["high"] - rate["low"] > 0.1:
         lines.append(
-            "the interval is wide, since mistakes of the model would look the same as wrong labels; trust the "
-            "order of the list, and look at the examples"
+            "the interval is wide, since mistakes of the model would look the same as wrong labels; trust "
+            "the order of the list, and look at the examples"
         )
     if epochs < FEWEST_EPOCHS:
         lines.append(

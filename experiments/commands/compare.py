@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments import config, method_names, methods
+from experiments import config, method_names, methods, presets
 from experiments.commands.flags import Compare
 from experiments.config import Experiment, Placement
 from experiments.pages import plots
@@ -27,6 +27,7 @@ def run(command: Compare, console: Console) -> None:
     """Trains the methods under the noise, or under each of several, and shows a table."""
     experiment = command.experiment
     event_files.check(command.tensorboard)
+    presets.compare_labels(command.preset, experiment.data, Progress(console))
     placement = Placement(figure_format=command.figure_format, tensorboard=command.tensorboard)
     if command.noises:
         run_dir = command.run_dir or config.default_run_dir(experiment, "matrix")

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import config
+from experiments import config, presets
 from experiments.commands.flags import Train
 from experiments.config import Placement
 from experiments.runs import contents
@@ -26,6 +26,7 @@ def run(command: Train, console: Console) -> None:
         from experiments.commands import two_stage
 
         two_stage.check(experiment)
+    presets.compare_labels(command.preset, experiment.data, progress)
     run_dir = command.run_dir or config.default_run_dir(experiment, method)
     summary = train(method, experiment, run_dir, progress, placement)
     say_results(summary, method, run_dir, placement, progress)

@@ -27,6 +27,7 @@ def preset(short: str, noise: Noise, rate: float) -> Preset:
             "rates are ours"
         ),
         differs="an epoch's last, smaller batch is dropped; the logged loss leaves out the L1 term.",
+        headline="main.py prints that of every epoch; it does not say which is reported",
         train=Train(
             method="nce_nnce:alpha=5.0,beta=5.0,min_probability=1e-7",
             experiment=Experiment(

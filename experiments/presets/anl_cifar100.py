@@ -28,6 +28,7 @@ def preset(short: str, noise: Noise, rate: float) -> Preset:
             "He-uniform by inputs in convolutions, Xavier-uniform in the head); an epoch's last, smaller "
             "batch is dropped; the logged loss leaves out the L1 term."
         ),
+        headline="main.py prints that of every epoch; it does not say which is reported",
         train=Train(
             method="nce_nnce:alpha=10.0,beta=1.0,min_probability=1e-7",
             experiment=Experiment(

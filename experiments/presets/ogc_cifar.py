@@ -36,6 +36,7 @@ def preset(dataset: str, model: Network, read: str, short: str, noise: Noise, ra
             f"other presets change its noise_type and noise_rate), trainer.py, {read}"
         ),
         differs=DIFFERS,
+        headline="the mean of the last ten epochs on the test data, which main.py prints",
         train=Train(
             method="ogc:epsilon=20.0,update_every=32,queue_size=4096,mode=published",
             experiment=Experiment(

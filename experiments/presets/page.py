@@ -55,9 +55,12 @@ def _show_details(presets: list[Preset], console: Console) -> None:
             f"Read in {first.source}.",
             f"Cost: {cost(first.train)}.",
             f"Differs: {first.differs}",
+            f"Accuracy in the source: {first.headline}.",
         ):
             console.print(Padding(Text(line), (0, 0, 0, 4)))
         for preset in members:
             command = f"python -m experiments train --preset {preset.name}"
             console.print(Text(f"{preset.expected:<12}  ", style="green").append(command, style="default"))
+            if preset.labels is not None:
+                console.print(f"{'':<14}published labels: {preset.labels.file}", highlight=False)
         console.print()

@@ -39,6 +39,9 @@ def preset(setting: Setting, short: str, method: str, rate: float, accuracy: str
         ),
         differs=DIFFERS,
         expected=f"{accuracy} %",
+        headline=(
+            "the last epoch, once on the test data, as phuber/runner.py does; mean and spread over runs"
+        ),
         train=Train(
             method=method,
             experiment=Experiment(

@@ -3,6 +3,7 @@
 import dataclasses
 
 from experiments.commands.flags import Train
+from experiments.presets.published_labels import PublishedLabels
 
 NOT_VERIFIED = "not verified"
 
@@ -28,6 +29,8 @@ class Preset:
       differs: what this package does otherwise.
       train: the setting.
       expected: test accuracy in percent as read in a source, else that it was not.
+      headline: which epoch's accuracy the source reports.
+      labels: the label file that the authors published, if it is known.
     """
 
     name: str
@@ -35,7 +38,9 @@ class Preset:
     source: str
     differs: str
     train: Train
+    headline: str
     expected: str = NOT_VERIFIED
+    labels: PublishedLabels | None = None
 
 
 def work(train: Train) -> float:

@@ -24,6 +24,9 @@ def preset(dataset: str, rate: float) -> Preset:
             "perturbed pass alone (published: also a pass after each update). The published network file "
             "was not at hand: the ResNet with the stem for small images is assumed."
         ),
+        headline=(
+            "utils/loop_one_epoch.py keeps the best epoch on the test data, an oracle, beside the last"
+        ),
         train=Train(
             method="cross_entropy+saner:rho=0.1,group_b_scale=0.5,scale_epochs=50",
             experiment=Experiment(

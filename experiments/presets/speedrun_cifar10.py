@@ -22,6 +22,7 @@ PRESETS = [
             "too); pictures are padded with black (airbench94: mirrored)."
         ),
         expected="94 (their mark)",
+        headline="the last epoch, the mean of many runs",
         train=Train(
             method="cross_entropy",
             experiment=Experiment(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import io
 import json
 
@@ -15,10 +16,11 @@ from experiments import config, method_names, presets
 from experiments.__main__ import main, parse
 from experiments.commands import flags
 from experiments.data.labels import CLASS_MAPS
+from experiments.data.options import Data
 from experiments.models.build import build
-from experiments.presets import page
+from experiments.presets import dal_cifar, page, published_labels
 from experiments.presets.preset import FORWARD_FLOP, NOT_VERIFIED, TRAIN_IMAGES, cost
-from experiments.terminal import UserError
+from experiments.terminal import Progress, UserError
 from experiments.training import setup
 
 SHAPE = (32, 32, 3)
@@ -105,7 +107,11 @@ def test_a_family_differs_in_the_noise_and_what_to_expect_only():
         data = dataclasses.replace(preset.train.experiment.data, noise="none", noise_rate=None)
         experiment = dataclasses.replace(preset.train.experiment, data=data)
         return dataclasses.replace(
-            preset, name="", expected="", train=dataclasses.replace(preset.train, experiment=experiment)
+            preset,
+            name="",
+            expected="",
+            labels=None,
+            train=dataclasses.replace(preset.train, experiment=experiment),
         )
 
     for preset in presets.PRESETS:
@@ -213,6 +219,25 @@ def test_the_page_fits_80_columns_and_has_every_preset():
             assert preset.expected == NOT_VERIFIED or preset.expected in line
         assert len(lines) < 100 or details
     assert main(["list", "presets"]) == 0
+
+
+def test_a_preset_is_tied_to_the_label_file_that_was_published(tmp_path, monkeypatch, capsys):
+    name = "dal-cifar10-sym0.2"
+    command = parse(["train", "--preset", name, "--labels-file", "f.npy"])
+    # The file brings the noise.
+    assert (command.experiment.data.noise, command.experiment.data.noise_rate) == ("none", None)
+    labels = np.arange(50) % 10
+    sums = {("symmetric", 0.2): hashlib.sha256(labels.astype(np.uint8).tobytes()).hexdigest()}
+    monkeypatch.setattr(dal_cifar, "_PUBLISHED", sums)
+    published = dal_cifar.published_labels("cifar10", "symmetric", 0.2)
+    assert published.file == "label/symmetric/cifar10_20.npy"
+    np.save(tmp_path / "f.npy", labels)
+    data = Data("cifar10", labels_file=str(tmp_path / "f.npy"))
+    published_labels.compare(published, name, data, Progress(Console()))
+    assert "f.npy: the labels that were published for" in " ".join(capsys.readouterr().out.split())
+    np.save(tmp_path / "f.npy", labels[::-1])
+    with pytest.warns(UserWarning, match=r"f.npy: not the labels that were published for dal-cifar10-sym0.2"):
+        published_labels.compare(published, name, data, Progress(Console()))
 
 
 def test_a_preset_trains_and_its_run_says_only_what_was_trained(tiny_npz, tmp_path):
