@@ -11,9 +11,13 @@ from noisy_optax.losses._properties import stated
 
 def focal_of_log_odds(log_odds: Float[Array, "..."], *, gamma: ArrayLike) -> Float[Array, "..."]:
     """-(1 - p)^gamma log p."""
+    log_complement = _label.log_complement(log_odds)
+    # The label has no probability beside the others. The weight is 1 there, and its gradient is 0: computed,
+    # it would be the product of 0 and of gamma log p, which may be beyond the largest number.
+    none = log_complement == 0
     # Where no other class has any probability the complement's logarithm is -inf, and 0 * -inf is NaN.
-    log_complement = jnp.maximum(_label.log_complement(log_odds), jnp.finfo(log_odds.dtype).min)
-    weight = jnp.exp(jnp.asarray(gamma, log_odds.dtype) * log_complement)
+    exponent = jnp.maximum(log_complement, jnp.finfo(log_odds.dtype).min) * jnp.asarray(gamma, log_odds.dtype)
+    weight = jnp.where(none, jnp.ones_like(exponent), jnp.exp(exponent))
     return -weight * _label.log_probability(log_odds)
 
 

@@ -1,7 +1,7 @@
 """Losses that change the length of the vector of logits, and the sparse regularisation used with them."""
 
 import math
-from typing import overload
+from typing import NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -107,8 +107,11 @@ def cross_entropy_with_sparse_regularization(
     check_range("temperature", temperature, above=0.0)
     check_range("q", q, above=0.0, at_most=1.0)
     z, is_label, undefined = _label.prepare_all_classes(logits, labels, axis=axis, where=where)
-    length = jax.lax.rsqrt(jnp.maximum(_squared_norm(z), 1e-24))
-    z = _rescale(z, length / jnp.asarray(temperature, z.dtype))
+    least = 1e-12
+    scaled = _by_size(z, least)
+    squared_norm = _squared_norm(scaled.z)
+    length = jax.lax.rsqrt(jnp.where(scaled.size > least, squared_norm, jnp.maximum(squared_norm, 1.0)))
+    z = _rescale(scaled.z, length / jnp.asarray(temperature, z.dtype))
     against_others = _label.against_others(z, is_label)
     penalty = jnp.asarray(weight, z.dtype) * _power_sum(against_others, q)
     cross_entropy = -_label.log_probability(against_others.log_odds)
@@ -229,10 +232,29 @@ def logit_clip_cross_entropy(
 
 def _clip_norm(z: Float[Array, "... classes"], limit: ArrayLike) -> Float[Array, "... classes"]:
     """Logits scaled down to a norm of at most `limit`."""
-    limit, squared_norm = jnp.asarray(limit, z.dtype), _squared_norm(z)
-    clipped = squared_norm > limit**2
-    shrink = limit * jax.lax.rsqrt(jnp.where(clipped, squared_norm, limit**2))
-    return _rescale(z, jnp.where(clipped, shrink, jnp.ones_like(shrink)))
+    limit, scaled = jnp.asarray(limit, z.dtype), _by_size(z, float(jnp.finfo(z.dtype).tiny))
+    squared_norm = _squared_norm(scaled.z)
+    clipped = jnp.sqrt(squared_norm) > limit / scaled.size
+    shrink = limit * jax.lax.rsqrt(jnp.where(clipped, squared_norm, jnp.ones_like(squared_norm)))
+    return jnp.where(clipped, _rescale(scaled.z, shrink), z)
+
+
+class _Scaled(NamedTuple):
+    """z / size."""
+
+    z: Float[Array, "... classes"]
+    size: Float[Array, "... 1"]
+
+
+def _by_size(z: Float[Array, "... classes"], smallest: float) -> _Scaled:
+    """Logits divided by the largest of their sizes, which is held fixed, so that their squares are finite.
+
+    What depends on the direction of z alone has the right gradient all the same.
+    """
+    size = jnp.max(jnp.abs(z), axis=-1, keepdims=True, initial=smallest, where=z > -jnp.inf)
+    # Compilers divide by multiplying, so 1 / size has to be a normal number.
+    size = jax.lax.stop_gradient(jnp.minimum(size, float(0.25 / jnp.finfo(z.dtype).tiny)))
+    return _Scaled(_rescale(z, 1 / size), size)
 
 
 def _power_sum(against_others: _label.AgainstOthers, q: ArrayLike) -> Float[Array, "..."]:

@@ -401,6 +401,20 @@ def test_float32_keeps_its_relative_precision_at_both_ends_of_p(loss, sign):
         assert np.all(np.abs(gradient - exact_gradient) <= 1e-5 * scale + tiny)
 
 
+def test_near_the_largest_numbers_value_and_gradient_are_both_finite_or_both_nan(loss):
+    sizes = np.float32([0, 1e19, 1e38, 1.8e38, 3.4e38])
+    values = np.concatenate([sizes, -sizes[1:], [np.float32(-np.inf)]])
+    # Each pair of sizes, at the label and at another class, among logits of ordinary size.
+    pairs = np.array(np.meshgrid(values, values)).reshape(2, -1).T
+    for rows in np.array_split(pairs, -(-len(pairs) // B)):
+        logits = LOGITS.copy()
+        logits[: len(rows), 0], logits[: len(rows), 1] = rows.T
+        value, gradient = loss.value_and_gradient(logits, np.zeros(B, np.int32))
+        finite = np.isfinite(value)
+        np.testing.assert_array_equal(finite, ~np.isnan(value))
+        np.testing.assert_array_equal(finite, np.isfinite(gradient).all(axis=1), err_msg=str(logits))
+
+
 @hypothesis.given(logits=WIDE, labels=LABEL, impossible=IMPOSSIBLE)
 def test_finite_and_in_range_for_any_logit_up_to_1e4_and_minus_inf_at_wrong_classes(
     loss, logits, labels, impossible
