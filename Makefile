@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types unit slow browser fuzz mutations bench rehearse docs results format clean
+.PHONY: help install demo test lint types unit slow browser fuzz mutations versions bench rehearse docs results format clean
 
 help:                        ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/; s/:  *## /\t/' | expand -t 12
@@ -55,6 +55,12 @@ fuzz: $(VENV)/installed      ## the property tests on ever new examples, until F
 
 mutations: $(VENV)/installed ## break the library in forty ways and see whether the tests notice
 	$(RUN) -m tests.mutations --workers $(WORKERS) --write
+
+NEWEST_PYTHON ?= python3.13
+versions:                    ## the suite with the oldest and the newest versions, half an hour
+	@$(MAKE) install VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt PYTHON=python3.11
+	@$(MAKE) install VENV=.venv-newest PYTHON=$(NEWEST_PYTHON)
+	.venv-oldest/bin/python -m tests.versions .venv-oldest .venv-newest --workers $(WORKERS)
 
 bench: $(VENV)/installed     ## measure speed, memory and start-up, and compare with the last time
 	@mkdir -p runs
