@@ -22,6 +22,6 @@ def test_beyond_the_limit_only_the_direction_of_the_logits_matters(loss, size):
     value, gradient = at(jnp.asarray(LOGITS), LABELS)
     scaled, scaled_gradient = at(jnp.asarray(LOGITS * np.float32(size)), LABELS)
     np.testing.assert_allclose(scaled, value, rtol=1e-6)
-    # Less than the smallest normal number may be 0.
+    # A gradient below the smallest normal number may be 0.
     tolerance = 1e-6 / size + np.finfo(np.float32).tiny
     np.testing.assert_allclose(scaled_gradient, gradient / np.float32(size), rtol=2e-5, atol=tolerance)
