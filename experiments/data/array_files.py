@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import files
 from experiments.data import cache, class_labels
 from experiments.data.class_labels import Classes
 from experiments.data.dataset import Dataset, Examples, Images, Stream, check_images
@@ -174,7 +175,7 @@ def load_images(path: Path, classes: Classes, offset: NDArray[np.float64] | None
 def read_npy(path: Path, *, mapped: bool = False) -> NDArray:
     """The array of an npy file; `mapped`, it stays on disk."""
     try:
-        with path.open("rb") as file:
+        with files.regular(path).open("rb") as file:
             check_beginning(path, file.read(len(_NPY)), "npy")
         array = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
     except UserError:
@@ -265,7 +266,7 @@ def _reading(path: Path, what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     # Opened here, so that it is closed here, whatever NumPy does with it. Pickled content could run code.
-    with _reading(path, "cannot be read as an npz file"), path.open("rb") as file:
+    with _reading(path, "cannot be read as an npz file"), files.regular(path).open("rb") as file:
         check_beginning(path, file.read(len(_NPY)), "npz")
         file.seek(0)
         archive = np.load(file, allow_pickle=False)

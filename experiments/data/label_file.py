@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import files
 from experiments.data import array_files, class_labels
 from experiments.data.class_labels import Classes
 from experiments.data.dataset import Labels
@@ -110,7 +111,7 @@ def _changed(path: Path, own: Labels, examples: NDArray, labels: NDArray, number
 def raw_labels(text: str, length: int, column: str | None) -> tuple[str, NDArray, dict[str, NDArray]]:
     """The labels as the file has them and what it calls them, and what it says are the true ones, by name."""
     path, key = parse(text)
-    if not path.is_file():
+    if not files.regular(path).is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix == ".npy":
         return "the array", array_files.read_npy(path), {}

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from experiments.data import array_files
 from experiments.data.dataset import Dataset, Labels, Stream, class_names
 from experiments.data.options import Data
-from experiments.data.pictures import folder
+from experiments.data.pictures import folder, image_files
 from experiments.terminal import QUIET, UserError
 
 How = Literal["relabel", "drop", "both"]
@@ -61,6 +62,7 @@ def write(data: Data, dataset: Dataset, labels: Labels, kept: NDArray[np.bool_],
     unfinished = output.with_name(f"{output.name}.unfinished{output.suffix}")
     path = Path(data.dataset.partition(":")[2])
     ending = output.suffix.lower()
+    _remove(unfinished)
     try:
         match kind_of(data):
             case "csv" if ending == ".parquet":
@@ -77,9 +79,14 @@ def write(data: Data, dataset: Dataset, labels: Labels, kept: NDArray[np.bool_],
                 _write_labels(dataset, names, labels, kept, unfinished, output)
         unfinished.rename(output)
     finally:
-        if unfinished.is_dir():
-            shutil.rmtree(unfinished)
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, a folder or a link, but not what a link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _arrays(dataset: Dataset) -> dict[str, NDArray]:
@@ -102,8 +109,15 @@ def _write_npz(
     names = np.array(dataset.class_names) if by_name else None
     changed = {**arrays, "train_labels": labels if names is None else names[labels]}
     changed = {name: array[kept] if name.startswith("train_") else array for name, array in changed.items()}
-    with path.open("wb") as file:
-        np.savez(file, **changed)  # type: ignore[arg-type]  # they are arrays
+    write_npz(changed, path)
+
+
+def write_npz(arrays: dict[str, NDArray], path: Path) -> None:
+    """An npz file of arrays with any names; `np.savez` takes `file` for one of its arguments."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _write_text(
@@ -155,7 +169,7 @@ def _copy_folder(
     kept: NDArray[np.bool_],
     to: Path,
 ) -> None:
-    """The files in the folders of their labels, a test part as it is."""
+    """The files in the folders of their labels, and the pictures of a test part as they are."""
     train, test = folder.parts_of(source, QUIET)
     inner = Path() if train == source else Path(train.name)
     for name in names:
@@ -170,7 +184,16 @@ def _copy_folder(
             taken.add(target)
             shutil.copy2(source / file, target)
     if test is not None:
-        shutil.copytree(test, to / test.name)
+        shutil.copytree(test, to / test.name, ignore=_no_pictures)
+
+
+def _no_pictures(where: str, names: list[str]) -> list[str]:
+    """The files that are not read as pictures: a link among them could lead to any file of the user's."""
+
+    def is_kept(path):
+        return path.is_dir() or (path.is_file() and path.suffix.lower() in image_files.SUFFIXES)
+
+    return [name for name in names if not is_kept(Path(where, name))]
 
 
 def _write_labels(

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import files
 from experiments.runs import contents, run_folder
 from experiments.runs.audit_files import CUT
 from experiments.runs.corrected_data import How
@@ -107,7 +108,7 @@ def read_suspects(run_dir: Path, num_classes: int) -> tuple[list[contents.Suspec
 
 def read_reviewed(path: Path, examples: int, names: tuple[str, ...]) -> dict[int, Decision]:
     """What a person decided in the page of `review`, by the index of the example."""
-    if not path.is_file():
+    if not files.regular(path).is_file():
         raise UserError(f"{path}: no such file")
     decisions: dict[int, Decision] = {}
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:

@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 import noisy_optax
+from experiments import files
 from experiments.terminal import UserError, one_line
 from experiments.training import devices
 
@@ -40,6 +41,7 @@ def owned(run_dir: Path) -> Iterator[None]:
         yield
         return
     existed = run_dir.is_dir()
+    files.check_is_plain(run_dir)
     path = run_dir / LOCK
     file = _locked(path)
     try:
@@ -59,7 +61,7 @@ def _locked(path: Path) -> IO[str]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file = path.open("a+")
+            file = files.open_to_append(path)
         except FileNotFoundError:
             # Another owner has just removed the folder, which it had made and left empty.
             continue
@@ -105,6 +107,7 @@ def claim(run_dir: Path, config: dict[str, Any]) -> None:
 
 
 def _claim(run_dir: Path, config: dict[str, Any]) -> None:
+    files.check_is_plain(run_dir)
     path = run_dir / "config.json"
     if path.exists():
         _check_same(run_dir, config)
@@ -145,6 +148,7 @@ def _differing(old: Any, new: Any, name: str = "") -> Iterable[str]:
 
 def read_config(run_dir: Path) -> dict[str, Any]:
     """The configuration that `claim` saved."""
+    files.check_is_plain(run_dir)
     path = run_dir / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} is not a run folder: config.json is missing")
@@ -185,7 +189,7 @@ def append_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
 def append_line(path: Path, content: Any) -> None:
     """Adds a line of JSON to a file."""
     if devices.is_main_process():
-        with writing(path), path.open("a") as file:
+        with writing(path), files.open_to_append(path) as file:
             file.write(json.dumps(_plain(content)) + "\n")
 
 
@@ -215,7 +219,7 @@ def add_missing(
 def read_json(path: Path) -> Any:
     """The content of a JSON file that this module wrote."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(files.regular(path).read_text())
     # The last one is of brackets without an end.
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
@@ -264,6 +268,7 @@ def whole(path: Path) -> Iterator[Path]:
     """The name under which to write what then becomes `path`, or is gone again if writing fails."""
     unfinished = path.with_name(path.name + ".unfinished")
     with writing(path):
+        files.make_anew(unfinished)
         try:
             yield unfinished
             os.replace(unfinished, path)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import files
 from experiments.terminal import UserError, one_line
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -37,7 +38,7 @@ def read(path: Path) -> Table:
 
     if path.is_dir():
         raise UserError(f"{path}: is a folder; pictures in folders are folder:DIR")
-    if not path.is_file():
+    if not files.regular(path).is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: expected a file whose name ends in {', '.join(SUFFIXES)}")
