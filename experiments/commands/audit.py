@@ -211,8 +211,8 @@ def with_final(dynamics: Dynamics, p: Float[Array, "n C"], given: Int[Array, "n"
 
 def check_data(run_dir: Path, expected: dict[str, Any], dataset: Dataset) -> None:
     """Raises UserError if this is not the data that the run was trained on."""
-    found = training_data.resolved(dataset, expected["train_examples"])["data_hash"]
-    if found != expected["data_hash"]:
+    if not training_data.is_as_recorded(dataset, expected):
+        found = training_data.resolved(dataset, expected["train_examples"])["data_hash"]
         raise UserError(
             f"the data have changed since {run_dir} was trained (hash {expected['data_hash']} then, {found} "
             f"now); bring them back or train anew"

@@ -113,7 +113,9 @@ def matrix(
 def _earlier_methods(run_dir: Path) -> set[str]:
     """The methods of the last comparison in this folder."""
     path = run_dir / "summary.json"
-    return set(run_folder.read_json(path).get("methods", ())) if path.exists() else set()
+    content = run_folder.read_json(path) if path.exists() else None
+    found = content.get("methods") if isinstance(content, dict) else None
+    return set(found) if isinstance(found, dict) else set()
 
 
 def _train_each(
@@ -167,7 +169,9 @@ def collect(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     first = next(iter(summaries.values()))
     own = {
         name: {
-            **{key: summary[key] for key in ("last_10_mean", "last", "best_epoch", "seconds", "diverged")},
+            **{key: summary[key] for key in ("last_10_mean", "last", "best_epoch")},
+            "seconds": summary.get("seconds"),
+            "diverged": summary.get("diverged", []),
             "hyperparameters": summary["config"]["hyperparameters"],
             "commit": summary["provenance"]["commit"],
         }

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments import files
+from experiments.data import array_files
 from experiments.runs import contents, run_folder
 from experiments.runs.audit_files import CUT
 from experiments.runs.corrected_data import How
@@ -95,15 +96,25 @@ def read_suspects(run_dir: Path, num_classes: int) -> tuple[list[contents.Suspec
     path = run_dir / "labels.csv"
     if not path.exists():
         raise UserError(f"{run_dir}: has no labels.csv yet; `{contents.audit_command(run_dir)}` makes it")
+    suspects = contents.read_suspects(path, num_classes)
+    again = f"`{contents.audit_command(run_dir)}` writes it anew"
     try:
-        with np.load(run_dir / "audit.npz", allow_pickle=False) as arrays:
-            probabilities = arrays["probabilities"]
-    except (OSError, ValueError, KeyError) as error:
+        probabilities = array_files.read(run_dir / "audit.npz", ("probabilities",), ())["probabilities"]
+    except UserError as error:
+        raise UserError(f"{error}; {again}") from error
+    examples = max((suspect.example for suspect in suspects), default=0) + 1
+    if (
+        probabilities.ndim != 2
+        or probabilities.shape[1] != num_classes
+        or len(probabilities) < examples
+        or not np.issubdtype(probabilities.dtype, np.floating)
+        or not np.isfinite(probabilities).all()
+    ):
         raise UserError(
-            f"{run_dir / 'audit.npz'}: is missing or damaged ({error}); "
-            f"`{contents.audit_command(run_dir)}` writes it anew"
-        ) from error
-    return contents.read_suspects(path, num_classes), probabilities
+            f"{run_dir / 'audit.npz'}: probabilities must be finite [N, {num_classes}], got "
+            f"{probabilities.dtype} {list(probabilities.shape)}; {again}"
+        )
+    return suspects, probabilities
 
 
 def read_reviewed(path: Path, examples: int, names: tuple[str, ...]) -> dict[int, Decision]:

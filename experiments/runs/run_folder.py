@@ -21,6 +21,7 @@ import numpy as np
 
 import noisy_optax
 from experiments import files
+from experiments.runs import json_records
 from experiments.terminal import UserError, one_line
 from experiments.training import devices
 
@@ -127,10 +128,11 @@ def _check_same(run_dir: Path, config: dict[str, Any]) -> None:
         if old.get("data") == new.get("data") and any("data_hash" in line for line in differing):
             dataset = new["data"]["dataset"]
             differing.insert(0, f"the data in {dataset} have changed since that run began")
+        before = old.get("own_code")
         differing[:0] = [
             f"{name.rpartition(':')[0]} has changed since that run began"
-            for name in old.get("own_code", {})
-            if name in new.get("own_code", {}) and old["own_code"][name] != new["own_code"][name]
+            for name, own in new.get("own_code", {}).items()
+            if isinstance(before, dict) and before.get(name, own) != own
         ]
         raise UserError(
             f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
@@ -164,7 +166,7 @@ def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
     try:
         lines = path.read_text().splitlines()[:epochs] if path.exists() else []
         metrics = [_epoch(line) for line in lines]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); delete the run folder to start anew") from error
     if len(metrics) < epochs:
         raise UserError(
@@ -176,8 +178,8 @@ def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
 
 def _epoch(line: str) -> dict[str, Any]:
     epoch = json.loads(line)
-    if not isinstance(epoch, dict) or "train_loss" not in epoch:
-        raise ValueError("expected the metrics of an epoch")
+    if wrong := json_records.wrong_epoch(epoch):
+        raise ValueError(wrong)
     return epoch
 
 
@@ -230,15 +232,11 @@ def read_summary(path: Path) -> dict[str, Any]:
     again = "`train` writes the file anew once it is deleted"
     try:
         summary = read_json(path)
-        _ = summary["metric"], summary["seeds"]
-        spreads = [summary[name] for name in ("last", "last_10_mean", "best_epoch")]
-        if all(isinstance(spread, dict) and {"mean", "sd"} <= spread.keys() for spread in spreads):
-            return summary
     except UserError as error:
         raise UserError(f"{error}; {again}") from error
-    except (KeyError, TypeError):
-        pass
-    raise UserError(f"{path}: expected the results of a run; {again}")
+    if wrong := json_records.wrong_summary(summary):
+        raise UserError(f"{path}: expected the results of a run ({wrong}); {again}")
+    return summary
 
 
 def write_json(path: Path, content: Any) -> None:
