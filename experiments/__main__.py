@@ -15,7 +15,7 @@ from tyro.conf import subcommand
 from experiments import presets, terminal
 from experiments.commands import flags, flat
 from experiments.data import cache
-from experiments.terminal import Stopped, UserError
+from experiments.terminal import Stopped, UserError, plain
 
 # The subcommand of each kind of flags; the module of that name has a function `run(flags, console)`.
 COMMANDS: dict[type, str] = {
@@ -42,27 +42,27 @@ def main(args: list[str] | None = None) -> int:
 
 def guarded(action: Callable[[Console], None]) -> int:
     """Runs `action`; returns the exit code, and tells what the user can mend in one line."""
-    console, errors = Console(), Console(stderr=True)
+    console, errors = terminal.make_console(), terminal.make_console(stderr=True)
 
     def show_warning(message, *_, **__):
-        errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(plain(f"warning: {message}"), markup=False, highlight=False, soft_wrap=True)
 
     warnings.showwarning = show_warning
     keep_compiled_programs()
     try:
         action(console)
     except Stopped as reached:
-        console.print(str(reached), markup=False, highlight=False, soft_wrap=True)
+        console.print(plain(str(reached)), markup=False, highlight=False, soft_wrap=True)
         return STOPPED
     except UserError as error:
-        errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(plain(f"error: {error}"), markup=False, highlight=False, soft_wrap=True)
         return 2
     except BrokenPipeError:
         # Whoever read our output, `head` say, has seen enough; nothing is left to say or to flush.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 1
     except OSError as error:
-        errors.print(f"error: {_describe(error)}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(plain(f"error: {_describe(error)}"), markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         errors.print("interrupted; a training run resumes at its last checkpoint")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import files
+from experiments import csv_files, files
 from experiments.data import array_files, class_labels
 from experiments.data.class_labels import Classes
 from experiments.data.dataset import Labels
@@ -91,7 +91,10 @@ def _reviewed(path: Path, own: Labels, columns: dict[str, NDArray], classes: Cla
     relabel = columns["decision"] == "relabel"
     names = classes.names or tuple(map(str, range(classes.number)))
     # Where all names are numbers, the column was read as numbers.
-    chosen = [label if isinstance(label, str) else f"{label:g}" for label in columns["label"][relabel]]
+    chosen = [
+        csv_files.original(label) if isinstance(label, str) else f"{label:g}"
+        for label in columns["label"][relabel]
+    ]
     unknown = [label for label in chosen if label not in names]
     if unknown:
         raise UserError(f"{path}: label {unknown[0]!r} is no class of the data set")

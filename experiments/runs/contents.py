@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import noisy_optax as nox
+from experiments import csv_files
 from experiments.config import Experiment
 from experiments.data.dataset import Dataset, Images, Stream
 from experiments.runs import json_records, run_folder, saved_config, saved_model
@@ -180,7 +181,8 @@ def read_suspects(path: Path, num_classes: int) -> list[Suspect]:
                 raise _not_an_audit(path, number, f"{found}; expected labels in [0, {num_classes})")
             if not 0 <= probability <= 1:
                 raise _not_an_audit(path, number, f"has probability_wrong {probability}; expected 0 to 1")
-            suspects.append(Suspect(number, index, given, suggested, probability, row.get("file") or None))
+            known_as = csv_files.original(row.get("file") or "") or None
+            suspects.append(Suspect(number, index, given, suggested, probability, known_as))
     return suspects
 
 

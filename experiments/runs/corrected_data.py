@@ -204,7 +204,10 @@ def _write_labels(
     to: Path,
     output: Path,
 ) -> None:
-    """Labels alone, for the examples as they are; a list of files may leave some out."""
+    """Labels alone, for the examples as they are; a list of files may leave some out.
+
+    Like every corrected copy of the user's data, it has the user's values as they are, a formula too.
+    """
     if not kept.all() and not (output.suffix.lower() == ".csv" and dataset.train_names):
         raise UserError(
             f"--output {output}: labels alone cannot leave examples out; expected --how relabel, or FILE.npz"

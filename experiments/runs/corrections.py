@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import files
+from experiments import csv_files, files
 from experiments.data import array_files
 from experiments.runs import contents, run_folder
 from experiments.runs.audit_files import CUT
@@ -142,9 +142,10 @@ def _decision(
     if not (index or "").isdecimal() or int(index) >= examples:
         raise UserError(f"{path}: row {number} has index {index!r}; expected 0 to {examples - 1}")
     if action == "relabel":
-        if label not in names:
+        name = csv_files.original(label or "")
+        if name not in names:
             raise UserError(f"{path}: row {number} has label {label!r}, which is no class of the run")
-        return int(index), Decision("relabel", names.index(label))
+        return int(index), Decision("relabel", names.index(name))
     if action == "drop":
         return int(index), Decision("drop", None)
     if action == "keep":
@@ -161,14 +162,13 @@ def write_record(
     named_by: str,
 ) -> None:
     """What was changed and why, one line each."""
-    with (
-        run_folder.whole(path) as unfinished,
-        unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["index", *[named_by] * bool(known_as), "given_label", "action", "new_label", "why"])
-        for change in changes:
-            known = [known_as[change.example]] if known_as else []
-            action = "drop" if change.label is None else "relabel"
-            new = "" if change.label is None else names[change.label]
-            writer.writerow([change.example, *known, names[given[change.example]], action, new, change.why])
+    rows: list[list[object]] = [
+        ["index", *[named_by] * bool(known_as), "given_label", "action", "new_label", "why"]
+    ]
+    for change in changes:
+        known = [known_as[change.example]] if known_as else []
+        action = "drop" if change.label is None else "relabel"
+        new = "" if change.label is None else names[change.label]
+        rows.append([change.example, *known, names[given[change.example]], action, new, change.why])
+    with run_folder.whole(path) as unfinished:
+        csv_files.write(unfinished, rows)
