@@ -64,6 +64,12 @@ def guarded(action: Callable[[Console], None]) -> int:
     except OSError as error:
         errors.print(plain(f"error: {_describe(error)}"), markup=False, highlight=False, soft_wrap=True)
         return 2
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        said = plain(f"error: there is not enough memory ({terminal.one_line(error)[:200]})")
+        errors.print(said, markup=False, highlight=False, soft_wrap=True)
+        return 2
     except KeyboardInterrupt:
         errors.print("interrupted; a training run resumes at its last checkpoint")
         return 130

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import files
+from experiments import files, memory
 from experiments.terminal import UserError, one_line
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -61,6 +61,7 @@ def _read_text(path: Path) -> Any:
     from pyarrow import csv
 
     size = path.stat().st_size
+    memory.check_fits(f"{path}: the table", size, "split it")
     return csv.read_csv(
         path,
         # One block: the type of a column is judged by all of its values.
@@ -75,6 +76,11 @@ def _read_text(path: Path) -> Any:
 def _read_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
+    said = parquet.read_metadata(path)
+    groups = sum(said.row_group(i).total_byte_size for i in range(said.num_row_groups))
+    # One value that is repeated takes no room in the file.
+    size = max(groups, 8 * said.num_rows * said.num_columns)
+    memory.check_fits(f"{path}: the table", size, "split it")
     return parquet.read_table(path)
 
 
