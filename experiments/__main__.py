@@ -6,13 +6,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Union
 
 import jax
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import presets, terminal
+from experiments import presets, terminal, trust
 from experiments.commands import flags, flat
 from experiments.data import cache
 from experiments.terminal import Stopped, UserError, plain
@@ -78,7 +79,13 @@ def guarded(action: Callable[[Console], None]) -> int:
 
 def keep_compiled_programs() -> None:
     """Lets the next command find what this one has compiled, unless JAX has been told where to keep that."""
-    if jax.config.values["jax_compilation_cache_dir"] is None:
+    named = jax.config.values["jax_compilation_cache_dir"]
+    # A bucket in a cloud has its own rules.
+    if "://" in (named or ""):
+        return
+    if not trust.may_hold_programs(Path(named or cache.folder() / "compiled")):
+        jax.config.update("jax_compilation_cache_dir", None)
+    elif named is None:
         jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
         # Many small ones add up at every start.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments import config, method_names, methods
+from experiments import config, method_names, methods, trust
 from experiments.commands.flags import Compare
 from experiments.config import Experiment, Placement
 from experiments.pages import plots
@@ -27,6 +27,8 @@ from experiments.training.metrics import percent
 def run(command: Compare, console: Console) -> None:
     """Trains the methods under the noise, or under each of several, and shows a table."""
     experiment = command.experiment
+    for name in command.methods:
+        trust.remember_own_code(name)
     event_files.check(command.tensorboard)
     placement = Placement(figure_format=command.figure_format, tensorboard=command.tensorboard)
     if command.noises:

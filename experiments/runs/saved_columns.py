@@ -42,5 +42,5 @@ def load(run_dir: Path) -> Encoding | None:
         if wrong := encoding.wrong(learnt):
             raise UserError(f"{run_dir / ARRAYS}: {wrong}")
     except UserError as error:
-        raise UserError(f"{error}; train the run anew") from error
+        raise UserError(f"{path}: is damaged ({error}); train the run anew") from error
     return learnt

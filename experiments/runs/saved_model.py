@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import trust
 from experiments.config import Experiment
 from experiments.data.dataset import Images, Stream
 from experiments.runs import saved_config
@@ -42,6 +43,7 @@ class Trained(NamedTuple):
 def restore(run_dir: Path) -> Trained:
     """Reads the newest checkpoint of `run_dir`; UserError if there is none."""
     method, experiment, _, resolved, _ = saved_config.read(run_dir)
+    trust.check_own_code(run_dir, method)
     input_shape, num_classes = tuple(resolved["input_shape"]), resolved["num_classes"]
     parts = assemble(method, experiment, input_shape, num_classes, resolved["train_examples"])
     parts = parts._replace(audited=resolved["examples"])
