@@ -92,7 +92,7 @@ def _reviewed(path: Path, own: Labels, columns: dict[str, NDArray], classes: Cla
     names = classes.names or tuple(map(str, range(classes.number)))
     # Where all names are numbers, the column was read as numbers.
     chosen = [
-        csv_files.original(label) if isinstance(label, str) else f"{label:g}"
+        f"{label:g}" if isinstance(label, float) else csv_files.original(label or "")
         for label in columns["label"][relabel]
     ]
     unknown = [label for label in chosen if label not in names]
@@ -104,7 +104,10 @@ def _reviewed(path: Path, own: Labels, columns: dict[str, NDArray], classes: Cla
 
 def _changed(path: Path, own: Labels, examples: NDArray, labels: NDArray, number: int) -> Labels:
     for name, values, limit in (("index", examples, len(own)), ("label", labels, number)):
-        if not ((values >= 0) & (values < limit) & (values == np.round(values))).all():
+        if (
+            values.dtype == object
+            or not ((values >= 0) & (values < limit) & (values == np.round(values))).all()
+        ):
             raise UserError(f"{path}: expected {name} from 0 to {limit - 1}, as in the data set")
     changed = own.copy()
     changed[examples.astype(np.int64)] = labels.astype(np.int32)

@@ -13,7 +13,7 @@ from experiments.data import array_files
 from experiments.data.dataset import Dataset, Labels, Stream, class_names
 from experiments.data.options import Data
 from experiments.data.pictures import folder, image_files
-from experiments.terminal import QUIET, UserError
+from experiments.terminal import QUIET, UserError, one_line
 
 How = Literal["relabel", "drop", "both"]
 # What --output may end in, by the source; "" is a folder.
@@ -129,6 +129,28 @@ def _write_text(
     to: Path,
 ) -> None:
     """Every other cell as it is in the source."""
+    # Texts may be long; Python's own limit is 128 kB.
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        _copy_rows(source, column, names, labels, kept, to)
+    # Arrow, which read the file before, may take other places for the ends of cells and rows.
+    except (csv.Error, ValueError) as error:
+        raise UserError(
+            f"{source}: is no plain table of text ({one_line(error)}); save it anew, or as .parquet, and "
+            f"train again"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _copy_rows(
+    source: Path,
+    column: str | None,
+    names: tuple[str, ...],
+    labels: Labels,
+    kept: NDArray[np.bool_],
+    to: Path,
+) -> None:
     delimiter = "\t" if source.suffix.lower() == ".tsv" else ","
     with (
         source.open(newline="", encoding="utf-8-sig") as file,

@@ -130,8 +130,12 @@ def read_reviewed(path: Path, examples: int, names: tuple[str, ...]) -> dict[int
                 f"{path}: has no column {missing[0]!r}; expected the reviewed.csv that the page of `review` "
                 f"saves"
             )
-        for number, row in enumerate(rows, 2):
-            decisions.update([_decision(path, number, row, examples, names)])
+        try:
+            for number, row in enumerate(rows, 2):
+                decisions.update([_decision(path, number, row, examples, names)])
+        # As for a quotation mark without its other half.
+        except csv.Error as error:
+            raise UserError(f"{path}: row {rows.line_num} cannot be read ({error})") from error
     return decisions
 
 
@@ -139,8 +143,11 @@ def _decision(
     path: Path, number: int, row: dict[str, str], examples: int, names: tuple[str, ...]
 ) -> tuple[int, Decision]:
     index, action, label = (row[name] for name in REVIEWED_COLUMNS)
-    if not (index or "").isdecimal() or int(index) >= examples:
-        raise UserError(f"{path}: row {number} has index {index!r}; expected 0 to {examples - 1}")
+    # Python refuses to read thousands of digits.
+    if not (index or "").isdecimal() or len(index) > 18 or int(index) >= examples:
+        raise UserError(
+            f"{path}: row {number} has index {(index or '')[:20]!r}; expected 0 to {examples - 1}"
+        )
     if action == "relabel":
         name = csv_files.original(label or "")
         if name not in names:
