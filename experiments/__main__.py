@@ -6,16 +6,17 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Union
 
 import jax
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import presets, terminal
+from experiments import presets, terminal, trust
 from experiments.commands import flags, flat
 from experiments.data import cache
-from experiments.terminal import Stopped, UserError
+from experiments.terminal import Stopped, UserError, plain
 
 # The subcommand of each kind of flags; the module of that name has a function `run(flags, console)`.
 COMMANDS: dict[type, str] = {
@@ -42,27 +43,33 @@ def main(args: list[str] | None = None) -> int:
 
 def guarded(action: Callable[[Console], None]) -> int:
     """Runs `action`; returns the exit code, and tells what the user can mend in one line."""
-    console, errors = Console(), Console(stderr=True)
+    console, errors = terminal.make_console(), terminal.make_console(stderr=True)
 
     def show_warning(message, *_, **__):
-        errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(plain(f"warning: {message}"), markup=False, highlight=False, soft_wrap=True)
 
     warnings.showwarning = show_warning
     keep_compiled_programs()
     try:
         action(console)
     except Stopped as reached:
-        console.print(str(reached), markup=False, highlight=False, soft_wrap=True)
+        console.print(plain(str(reached)), markup=False, highlight=False, soft_wrap=True)
         return STOPPED
     except UserError as error:
-        errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(plain(f"error: {error}"), markup=False, highlight=False, soft_wrap=True)
         return 2
     except BrokenPipeError:
         # Whoever read our output, `head` say, has seen enough; nothing is left to say or to flush.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 1
     except OSError as error:
-        errors.print(f"error: {_describe(error)}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(plain(f"error: {_describe(error)}"), markup=False, highlight=False, soft_wrap=True)
+        return 2
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        said = plain(f"error: there is not enough memory ({terminal.one_line(error)[:200]})")
+        errors.print(said, markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         errors.print("interrupted; a training run resumes at its last checkpoint")
@@ -72,7 +79,13 @@ def guarded(action: Callable[[Console], None]) -> int:
 
 def keep_compiled_programs() -> None:
     """Lets the next command find what this one has compiled, unless JAX has been told where to keep that."""
-    if jax.config.values["jax_compilation_cache_dir"] is None:
+    named = jax.config.values["jax_compilation_cache_dir"]
+    # A bucket in a cloud has its own rules.
+    if "://" in (named or ""):
+        return
+    if not trust.may_hold_programs(Path(named or cache.folder() / "compiled")):
+        jax.config.update("jax_compilation_cache_dir", None)
+    elif named is None:
         jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
         # Many small ones add up at every start.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -3,9 +3,9 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
-from experiments import method_names
+from experiments import json_types, method_names
 from experiments.data import label_file
 from experiments.data import options as data_options
 from experiments.data.options import NOISE_KINDS, Data, Noise
@@ -102,13 +102,28 @@ def as_record(method: str, experiment: Experiment) -> dict[str, Any]:
 
 
 def from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
-    """The inverse of `as_record`, up to hyper-parameters of other methods."""
-    try:
-        return _from_record(record)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"config.json is damaged or of another version of this program ({error!r})"
-        ) from error
+    """The inverse of `as_record`, up to hyper-parameters of other methods; every field is checked."""
+    if wrong := json_types.mismatch(record, _Record):
+        raise UserError(f"config.json is damaged or of another version of this program: {wrong}")
+    method, experiment = _from_record(record)
+    check(experiment)
+    return method, experiment
+
+
+class _Record(TypedDict):
+    """What `as_record` returns."""
+
+    hyperparameters: dict[str, dict[str, bool | int | float | str | None]]
+    data: Data
+    model: Model
+    augmentation: Augmentation
+    optimization: Optimization
+    seeds: int
+    first_seed: int
+    select: Literal["last", "validation"]
+    group_statistics: bool
+    checkpoint_every: int
+    checkpoint_every_steps: NotRequired[int | None]
 
 
 def _from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
@@ -128,7 +143,7 @@ def _from_record(record: dict[str, Any]) -> tuple[str, Experiment]:
 
 def _with_tuple(record: dict[str, Any], name: str) -> dict[str, Any]:
     # JSON has lists only.
-    return {**record, name: tuple(record[name])}
+    return {**record, name: tuple(record.get(name, ()))}
 
 
 def shared_record(experiment: Experiment) -> dict[str, Any]:

@@ -87,6 +87,11 @@ def own_code(spec: str) -> dict[str, str]:
     }
 
 
+def own_files(spec: str) -> list[Path]:
+    """The files of the user's own methods in `spec`."""
+    return [Path(own[1]) for own in map(_OWN.fullmatch, _split(spec)) if own]
+
+
 # FILE.py:FUNCTION, and hyper-parameters.
 _OWN = re.compile(r"(.+?\.py):(\w+)(?::(.*))?")
 

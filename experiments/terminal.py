@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.segment import Segment
 
 
 class UserError(Exception):
@@ -24,6 +25,52 @@ class Stopped(Exception):
 def one_line(error: Exception) -> str:
     """What another library says, without its line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+# Control characters, those that turn the direction of writing or end a line, and bytes that are no text.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def plain(text: str) -> str:
+    r"""The text with what a terminal would obey, and not show, as escapes: a name may come from anywhere.
+
+    >>> plain("a\x1b[2Jb\u202e\udc9b\n")
+    'a\\x1b[2Jb\\u202e\\x9b\\x0a'
+    """
+    return _UNSEEN.sub(_as_escape, text)
+
+
+def _as_escape(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    # Python reads a byte that is no text as this surrogate.
+    number -= 0xDC00 if 0xDC80 <= number <= 0xDCFF else 0
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
+class _Plainly:
+    """A renderable, with every text in it plain."""
+
+    def __init__(self, shown: RenderableType):
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._shown, options):
+            text = segment.text if segment.control else "\n".join(map(plain, segment.text.split("\n")))
+            yield segment._replace(text=text)
+
+
+class _AllPlainly(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Plainly(shown) for shown in renderables]
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that prints no control character of ours or of anybody else's, whatever is printed."""
+    console = Console(stderr=stderr)
+    console.push_render_hook(_AllPlainly())
+    return console
 
 
 def parse(kind: Any, args: Sequence[str] | None, prog: str, **options: Any) -> Any:
@@ -93,7 +140,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def counting(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -102,9 +149,14 @@ class Progress:
             self.say(f"{name}: {total}")
             yield lambda more: None
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Bar(*columns, console=self._console, transient=True) as bar:
-            task = bar.add_task(name, total=total)
+            task = bar.add_task(plain(name), total=total)
             yield lambda more: bar.advance(task, more)
 
     @contextlib.contextmanager
@@ -120,14 +172,14 @@ class Progress:
             yield say_now_and_then
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[measured]}"),
+            TextColumn("{task.fields[measured]}", markup=False),
         )
         with Bar(*columns, console=self._console) as bar:
-            task = bar.add_task(name, completed=done, total=total, measured="compiling")
+            task = bar.add_task(plain(name), completed=done, total=total, measured="compiling")
             yield lambda epoch, measured: bar.update(task, completed=epoch, measured=measured)
 
 

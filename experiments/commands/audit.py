@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from sklearn.metrics import roc_auc_score
 
 import noisy_optax as nox
@@ -21,7 +21,7 @@ from experiments.commands.flags import Audit
 from experiments.data.dataset import Dataset, Images, Stream, class_names
 from experiments.runs import audit_files, contents, run_folder, saved_model
 from experiments.runs.audit_files import Verdict, is_wrong
-from experiments.terminal import Progress, UserError
+from experiments.terminal import Progress, UserError, plain
 from experiments.training import loop, training_data
 from noisy_optax.audit import Dynamics
 
@@ -211,8 +211,8 @@ def with_final(dynamics: Dynamics, p: Float[Array, "n C"], given: Int[Array, "n"
 
 def check_data(run_dir: Path, expected: dict[str, Any], dataset: Dataset) -> None:
     """Raises UserError if this is not the data that the run was trained on."""
-    found = training_data.resolved(dataset, expected["train_examples"])["data_hash"]
-    if found != expected["data_hash"]:
+    if not training_data.is_as_recorded(dataset, expected):
+        found = training_data.resolved(dataset, expected["train_examples"])["data_hash"]
         raise UserError(
             f"the data have changed since {run_dir} was trained (hash {expected['data_hash']} then, {found} "
             f"now); bring them back or train anew"
@@ -299,10 +299,11 @@ def table(
     for heading in ("rank", "index", "given", "suggested", "wrong with probability"):
         printed.add_column(heading, justify="right", no_wrap=True)
     if dataset.train_names:
-        printed.add_column(dataset.named_by, overflow="fold")
+        printed.add_column(Text(plain(dataset.named_by)), overflow="fold")
     names = class_names(dataset)
     for rank, index in enumerate(order, 1):
-        labels = escape(names[given[index]]), escape(names[verdict.suggested[index]])
-        name = [escape(dataset.train_names[index])] if dataset.train_names else []
+        # Not strings, in which Rich would look for markup.
+        labels = [Text(plain(names[label])) for label in (given[index], verdict.suggested[index])]
+        name = [Text(plain(dataset.train_names[index]))] if dataset.train_names else []
         printed.add_row(str(rank), str(index), *labels, f"{verdict.probability_wrong[index]:.4f}", *name)
     return printed

@@ -8,7 +8,7 @@ from rich.console import Console
 from experiments.commands import audit
 from experiments.commands.flags import Clean
 from experiments.data.dataset import class_names
-from experiments.runs import contents, corrected_data, corrections, run_folder, saved_model
+from experiments.runs import contents, corrected_data, corrections, saved_model
 from experiments.runs.corrections import Rule
 from experiments.terminal import Progress, UserError, check_range
 from experiments.training import training_data
@@ -54,8 +54,8 @@ def clean(run_dir: Path, output: Path, rule: Rule, reviewed: Path | None, progre
             f"{highest:.3f}, see --above, or --first N for the N most suspicious"
         )
 
-    seed = run_folder.read_json(run_dir / "audit.json")["seed"]
-    given = given_labels.given[training_data.seeds_of(trained.experiment).index(seed)]
+    seeds = training_data.seeds_of(trained.experiment)
+    given = given_labels.given[seeds.index(contents.audited_seed(run_dir, seeds))]
     labels, kept = corrections.apply(changes, given)
     if len(np.unique(labels[kept])) < 2:
         raise UserError("fewer than two classes would be left; change less, with --above or --first")

@@ -11,13 +11,14 @@ import optax
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from experiments import config, method_names, methods, presets
+from experiments import config, method_names, methods, presets, trust
 from experiments.commands.flags import Compare
 from experiments.config import Experiment, Placement
 from experiments.pages import plots
 from experiments.runs import event_files, long_table, run_folder
-from experiments.terminal import QUIET, Progress, UserError
+from experiments.terminal import QUIET, Progress, UserError, plain
 from experiments.training import metrics
 from experiments.training.loop import train
 from experiments.training.metrics import percent
@@ -26,6 +27,8 @@ from experiments.training.metrics import percent
 def run(command: Compare, console: Console) -> None:
     """Trains the methods under the noise, or under each of several, and shows a table."""
     experiment = command.experiment
+    for name in command.methods:
+        trust.remember_own_code(name)
     event_files.check(command.tensorboard)
     presets.compare_labels(command.preset, experiment.data, Progress(console))
     placement = Placement(figure_format=command.figure_format, tensorboard=command.tensorboard)
@@ -114,7 +117,9 @@ def matrix(
 def _earlier_methods(run_dir: Path) -> set[str]:
     """The methods of the last comparison in this folder."""
     path = run_dir / "summary.json"
-    return set(run_folder.read_json(path).get("methods", ())) if path.exists() else set()
+    content = run_folder.read_json(path) if path.exists() else None
+    found = content.get("methods") if isinstance(content, dict) else None
+    return set(found) if isinstance(found, dict) else set()
 
 
 def _train_each(
@@ -168,7 +173,9 @@ def collect(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     first = next(iter(summaries.values()))
     own = {
         name: {
-            **{key: summary[key] for key in ("last_10_mean", "last", "best_epoch", "seconds", "diverged")},
+            **{key: summary[key] for key in ("last_10_mean", "last", "best_epoch")},
+            "seconds": summary.get("seconds"),
+            "diverged": summary.get("diverged", []),
             "hyperparameters": summary["config"]["hyperparameters"],
             "commit": summary["provenance"]["commit"],
         }
@@ -200,7 +207,9 @@ def table(result: dict[str, Any]) -> Table:
     title = f"{result['metric'].replace('_', ' ')} in %: {describe(result)}"
     # Few lines: the longest plain names leave just room for the numbers on a terminal of 80 columns, and
     # those with hyper-parameters take several rows.
-    printed = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    # Names as they are, not strings, in which Rich would look for markup.
+    shown = Text(plain(title), style="table.title")
+    printed = Table(title=shown, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     printed.add_column("method", overflow="fold")
     # A short run has no ten last epochs, and its mean includes the first ones.
     mean = "last-10 mean" if result["epochs"] >= 10 else f"mean of {result['epochs']}"
@@ -215,9 +224,10 @@ def table(result: dict[str, Any]) -> Table:
     for name, own in ranked:
         lost, seeds = len(own.get("diverged", [])), len(result["seeds"])
         if lost:
-            printed.add_row(f"{name}\n(diverged: {lost} of {seeds} seeds)", "", "", "")
+            printed.add_row(Text(f"{plain(name)}\n(diverged: {lost} of {seeds} seeds)"), "", "", "")
             continue
-        printed.add_row(name, *(metrics.percent(own[key]) for key in ("last_10_mean", "last", "best_epoch")))
+        cells = (metrics.percent(own[key]) for key in ("last_10_mean", "last", "best_epoch"))
+        printed.add_row(Text(plain(name)), *cells)
     return printed
 
 
@@ -244,5 +254,7 @@ def matrix_table(measured: dict[str, Any]) -> Table:
         heading = kind if len(kind) <= 5 else f"{kind[:4]}."
         printed.add_column(f"{heading}\n{rate}", justify="right", no_wrap=True)
     for method in next(iter(shown.values())):
-        printed.add_row(method, *(f"{np.mean(of_cell[method]):.2f}" for of_cell in shown.values()))
+        printed.add_row(
+            Text(plain(method)), *(f"{np.mean(of_cell[method]):.2f}" for of_cell in shown.values())
+        )
     return printed

@@ -1,12 +1,12 @@
 """`predict`: labels for new examples, from a trained run."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
+from experiments import csv_files
 from experiments.commands.flags import Predict
 from experiments.data import sources
 from experiments.data.class_labels import Classes
@@ -80,8 +80,7 @@ def _write(
             with unfinished.open("wb") as file:
                 np.savez_compressed(file, labels=probabilities.argmax(axis=1), probabilities=probabilities)
         else:
-            with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as table:
-                csv.writer(table).writerows(_rows(probabilities, names, named_by, class_names))
+            csv_files.write(unfinished, _rows(probabilities, names, named_by, class_names))
 
 
 def _rows(

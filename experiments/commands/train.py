@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import config, presets
+from experiments import config, presets, trust
 from experiments.commands.flags import Train
 from experiments.config import Placement
 from experiments.runs import contents
@@ -18,6 +18,7 @@ from experiments.training.metrics import percent
 def run(command: Train, console: Console) -> None:
     """Trains the method, or resumes it, and says where the results are."""
     experiment, placement, method = command.experiment, command.placement, command.method
+    trust.remember_own_code(method)
     devices.check(placement)
     devices.connect(placement)
     progress = Progress(console) if devices.is_main_process() else QUIET

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import files, memory
 from experiments.data import cache, class_labels
 from experiments.data.class_labels import Classes
 from experiments.data.dataset import Dataset, Examples, Images, Stream, check_images
@@ -174,8 +175,10 @@ def load_images(path: Path, classes: Classes, offset: NDArray[np.float64] | None
 def read_npy(path: Path, *, mapped: bool = False) -> NDArray:
     """The array of an npy file; `mapped`, it stays on disk."""
     try:
-        with path.open("rb") as file:
+        with files.regular(path).open("rb") as file:
             check_beginning(path, file.read(len(_NPY)), "npy")
+        if not mapped:
+            memory.check_fits(f"{path}: the array", path.stat().st_size, "see --stream")
         array = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
     except UserError:
         raise
@@ -223,6 +226,8 @@ def read(
             if name not in archive:
                 raise UserError(f"{path}: array {name!r} is missing; the file has {sorted(archive.files)}")
         found = [name for name in (*required, *optional) if name in archive]
+        in_memory = [name for name in found if map_images is None or not name.endswith("images")]
+        _check_size(path, archive, in_memory)
         return {
             name: map_images(archive, name)
             if map_images is not None and name.endswith("images")
@@ -234,6 +239,7 @@ def read(
 def read_all(path: Path) -> dict[str, NDArray]:
     """All arrays of an npz file by name."""
     with _opened(path) as archive:
+        _check_size(path, archive, archive.files)
         return {name: _array(path, archive, name) for name in archive.files}
 
 
@@ -265,13 +271,20 @@ def _reading(path: Path, what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     # Opened here, so that it is closed here, whatever NumPy does with it. Pickled content could run code.
-    with _reading(path, "cannot be read as an npz file"), path.open("rb") as file:
+    with _reading(path, "cannot be read as an npz file"), files.regular(path).open("rb") as file:
         check_beginning(path, file.read(len(_NPY)), "npz")
         file.seek(0)
         archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise UserError(f"{path}: expected an npz archive of named arrays, got a single array")
         yield archive
+
+
+def _check_size(path: Path, archive: np.lib.npyio.NpzFile, names: list[str]) -> None:
+    """Raises UserError for arrays that do not fit the memory; no more is read than an archive says."""
+    sizes = {entry.filename: entry.file_size for entry in archive.zip.infolist()}  # type: ignore[union-attr]
+    size = sum(sizes.get(f"{name}.npy", 0) + sizes.get(name, 0) for name in names)
+    memory.check_fits(f"{path}: the archive", size, "leave arrays out, or see --stream")
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray:
@@ -294,6 +307,13 @@ def _map(path: Path, archive: np.lib.npyio.NpzFile, name: str, progress: Progres
     """A memory map of an array, by way of a copy in the cache; in an archive it may be compressed."""
     with _reading(path, f"array {name!r} cannot be read"):
         entry = archive.zip.getinfo(f"{name}.npy")  # type: ignore[union-attr]  # it is open
+        room = cache.free_space()
+        if entry.file_size > room:
+            raise UserError(
+                f"{path}: array {name!r} holds {entry.file_size / 2**30:,.1f} GiB, and the disk of the cache "
+                f"has {room / 2**30:,.1f} GiB left; save it as an npy file, which is not copied, or name "
+                f"another folder with the variable XDG_CACHE_HOME"
+            )
         with archive.zip.open(entry) as source:  # type: ignore[union-attr]
             root, state = path.resolve(), path.stat()
             key = cache.fingerprint(entry.CRC, entry.file_size, state.st_size, state.st_mtime_ns)

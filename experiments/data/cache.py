@@ -20,6 +20,12 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "noisy_optax"
 
 
+def free_space() -> int:
+    """Bytes left on the disk of the folder, which may not be there yet."""
+    there = next(path for path in (folder().absolute(), *folder().absolute().parents) if path.is_dir())
+    return shutil.disk_usage(there).free
+
+
 def fingerprint(*parts: object) -> str:
     """A hash of the parts' text."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()

@@ -12,6 +12,8 @@ from experiments.terminal import UserError
 
 # A vote that was not cast.
 NO_VOTE = -1
+# So many names of classes may come with any few examples.
+MANY_NAMES = 1000
 
 
 class Classes(NamedTuple):
@@ -137,8 +139,14 @@ def majority(source: Path | str, key: str, votes: NDArray) -> NDArray[np.int64]:
             f"{source}: {key} has votes of several people; expected class numbers and {NO_VOTE} for none, at "
             f"least one vote in each row, got {votes[bad[0]].tolist()} at index {bad[0]}"
         )
-    counts = np.stack([(votes == label).sum(axis=1) for label in range(votes.max() + 1)], axis=1)
-    return np.lexsort((counts.sum(axis=0) + 0 * counts, counts), axis=-1)[:, -1]
+    # Only of the classes that occur: one huge vote would make as many.
+    classes, found = np.unique(votes, return_inverse=True)
+    found = found.reshape(votes.shape)
+    in_row = np.stack([(votes == one[:, None]).sum(axis=1) for one in votes.T], axis=1)
+    in_all = np.bincount(found.ravel(), minlength=len(classes))[found]
+    cast = votes != NO_VOTE
+    order = np.lexsort((votes, in_all, np.where(cast, in_row, -1)), axis=-1)[:, -1:]
+    return np.take_along_axis(votes, order, axis=1)[:, 0]
 
 
 def in_order(names: NDArray[np.str_]) -> tuple[str, ...]:
@@ -161,6 +169,11 @@ def check_empty_classes(
     empty = np.flatnonzero(np.bincount(labels, minlength=classes.number) == 0)
     if not empty.size:
         return
+    if classes.names and classes.number > max(MANY_NAMES, 2 * len(labels)) and num_classes is None:
+        raise UserError(
+            f"{source}: has names of {classes.number:,} classes and labels of {len(labels):,} examples; "
+            f"leave out names, or say that it is right with --num-classes {classes.number}"
+        )
     if 2 * len(empty) > classes.number and classes.names is None and num_classes is None:
         raise UserError(
             f"{source}: labels up to {classes.number - 1} make {classes.number} classes, of which "

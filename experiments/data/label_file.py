@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import csv_files, files
 from experiments.data import array_files, class_labels
 from experiments.data.class_labels import Classes
 from experiments.data.dataset import Labels
@@ -90,7 +91,10 @@ def _reviewed(path: Path, own: Labels, columns: dict[str, NDArray], classes: Cla
     relabel = columns["decision"] == "relabel"
     names = classes.names or tuple(map(str, range(classes.number)))
     # Where all names are numbers, the column was read as numbers.
-    chosen = [label if isinstance(label, str) else f"{label:g}" for label in columns["label"][relabel]]
+    chosen = [
+        f"{label:g}" if isinstance(label, float) else csv_files.original(label or "")
+        for label in columns["label"][relabel]
+    ]
     unknown = [label for label in chosen if label not in names]
     if unknown:
         raise UserError(f"{path}: label {unknown[0]!r} is no class of the data set")
@@ -100,7 +104,10 @@ def _reviewed(path: Path, own: Labels, columns: dict[str, NDArray], classes: Cla
 
 def _changed(path: Path, own: Labels, examples: NDArray, labels: NDArray, number: int) -> Labels:
     for name, values, limit in (("index", examples, len(own)), ("label", labels, number)):
-        if not ((values >= 0) & (values < limit) & (values == np.round(values))).all():
+        if (
+            values.dtype == object
+            or not ((values >= 0) & (values < limit) & (values == np.round(values))).all()
+        ):
             raise UserError(f"{path}: expected {name} from 0 to {limit - 1}, as in the data set")
     changed = own.copy()
     changed[examples.astype(np.int64)] = labels.astype(np.int32)
@@ -110,7 +117,7 @@ def _changed(path: Path, own: Labels, examples: NDArray, labels: NDArray, number
 def raw_labels(text: str, length: int, column: str | None) -> tuple[str, NDArray, dict[str, NDArray]]:
     """The labels as the file has them and what it calls them, and what it says are the true ones, by name."""
     path, key = parse(text)
-    if not path.is_file():
+    if not files.regular(path).is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix == ".npy":
         return "the array", array_files.read_npy(path), {}

@@ -1,5 +1,6 @@
 """One HTML page of one or several runs, which a browser shows without anything from elsewhere."""
 
+import dataclasses
 import datetime
 import json
 import shlex
@@ -102,7 +103,9 @@ def title(runs: list[Run]) -> str:
 
 def describe(run: Run) -> str:
     """Data set, noise and number of seeds in a few words."""
-    return compare.describe({"config": run.record, "seeds": range(run.experiment.seeds)})
+    # Not the record itself, which may leave out what has a default.
+    data = dataclasses.asdict(run.experiment.data)
+    return compare.describe({"config": {"data": data}, "seeds": range(run.experiment.seeds)})
 
 
 def names_of(runs: list[Run]) -> list[str]:

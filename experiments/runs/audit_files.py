@@ -1,6 +1,5 @@
 """The files of an audit in a run folder: labels.csv, audit.npz and audit.json."""
 
-import csv
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import csv_files
 from experiments.data.dataset import Dataset
 from experiments.runs import run_folder
 from experiments.terminal import Progress
@@ -45,8 +45,7 @@ def write(
     """The three files, each whole or not at all."""
 
     def csv_file(path):
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows(rows(order, given, verdict, dataset))
+        csv_files.write(path, rows(order, given, verdict, dataset))
 
     def npz_file(path):
         with path.open("wb") as file:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import noisy_optax as nox
-from experiments import config
+from experiments import csv_files
 from experiments.config import Experiment
 from experiments.data.dataset import Dataset, Images, Stream
-from experiments.runs import run_folder, saved_model
+from experiments.runs import json_records, run_folder, saved_config, saved_model
 from experiments.runs.saved_model import Trained
 from experiments.terminal import Progress, UserError
 from experiments.training import metrics, training_data
@@ -111,14 +111,8 @@ def runs_in(folder: Path) -> list[Path]:
 
 def read(folder: Path) -> Run:
     """Reads all of a run folder but its checkpoints."""
-    path = folder / "config.json"
-    record = run_folder.read_config(folder)
-    try:
-        method, experiment = config.from_record(record)
-        num_classes, provenance = record["resolved"]["num_classes"], run_folder.read_json(path)["provenance"]
-    except (UserError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: expected the configuration of a run ({error})") from error
-    history, remarks = read_history(folder / "metrics.jsonl")
+    method, experiment, record, resolved, provenance = saved_config.read(folder)
+    history, remarks = read_history(folder / "metrics.jsonl", experiment.seeds, resolved["num_classes"])
     epochs = experiment.optimization.epochs
     summary = run_folder.read_summary(folder / "summary.json") if (folder / "summary.json").exists() else None
     if summary is None:
@@ -134,26 +128,32 @@ def read(folder: Path) -> Run:
         provenance=provenance,
         history=history,
         summary=summary,
-        suspects=read_suspects(labels, num_classes) if labels.exists() else None,
+        suspects=read_suspects(labels, resolved["num_classes"]) if labels.exists() else None,
         audit=read_audit(audit) if audit.exists() else None,
         remarks=remarks,
     )
 
 
-def read_history(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+def read_history(
+    path: Path, seeds: int | None = None, num_classes: int | None = None
+) -> tuple[list[dict[str, Any]], list[str]]:
     """The epochs in metrics.jsonl, and a remark if a last line was left out that a kill had cut off."""
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     history: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
             epoch = json.loads(line)
-            epoch["train_loss"], metrics.headline(epoch)
-        except (ValueError, TypeError, KeyError, StopIteration, RecursionError):
+        except (ValueError, RecursionError):
             if number == len(lines):
                 return history, ["The last line of metrics.jsonl is incomplete and was left out."]
             raise UserError(
                 f"{path}: line {number} is damaged; expected an epoch's metrics as JSON"
             ) from None
+        wrong = json_records.wrong_epoch(epoch, history[0] if history else None, num_classes)
+        if wrong is None and seeds is not None and len(epoch["train_loss"]) != seeds:
+            wrong = f"expected the metrics of {seeds} seeds"
+        if wrong:
+            raise UserError(f"{path}: line {number} is damaged: {wrong}")
         history.append(epoch)
     return history, []
 
@@ -181,7 +181,8 @@ def read_suspects(path: Path, num_classes: int) -> list[Suspect]:
                 raise _not_an_audit(path, number, f"{found}; expected labels in [0, {num_classes})")
             if not 0 <= probability <= 1:
                 raise _not_an_audit(path, number, f"has probability_wrong {probability}; expected 0 to 1")
-            suspects.append(Suspect(number, index, given, suggested, probability, row.get("file") or None))
+            known_as = csv_files.original(row.get("file") or "") or None
+            suspects.append(Suspect(number, index, given, suggested, probability, known_as))
     return suspects
 
 
@@ -205,25 +206,27 @@ def audit_command(run_dir: Path) -> str:
 def read_audit(path: Path) -> dict[str, Any]:
     """An audit's audit.json; its estimated_noise_rate is None where the model has not learnt."""
     audit = run_folder.read_json(path)
-    try:
-        estimated = audit["estimated_noise_rate"]
-        if estimated is None and audit["learnt"] is False:
-            return audit
-        if all(isinstance(estimated[name], float | int) for name in ("rate", "low", "high")):
-            return audit
-    except (KeyError, TypeError):
-        pass
-    raise UserError(
-        f"{path}: expected an estimated_noise_rate with rate, low and high; "
-        f"`{audit_command(path.parent)}` writes the file anew"
-    )
+    if wrong := json_records.wrong_audit(audit):
+        raise UserError(
+            f"{path}: expected an estimated_noise_rate with rate, low and high ({wrong}); "
+            f"`{audit_command(path.parent)}` writes the file anew"
+        )
+    return audit
+
+
+def audited_seed(run_dir: Path, seeds: range) -> int:
+    """The seed whose labels an audit judged."""
+    path = run_dir / "audit.json"
+    seed = read_audit(path).get("seed")
+    if seed is None or seed not in seeds:
+        raise UserError(f"{path}: seed is {seed}; expected one of the run, {seeds[0]} to {seeds[-1]}")
+    return seed
 
 
 def load_data(run: Run, progress: Progress) -> Data:
     """The data that the run was trained on; UserError if they are no longer to be had."""
-    dataset, given, split = training_data.load(run.experiment, progress)
-    resolved = training_data.resolved(dataset, len(split.train_images))
-    if resolved["data_hash"] != run.record["resolved"]["data_hash"]:
+    dataset, given, _ = training_data.load(run.experiment, progress)
+    if not training_data.is_as_recorded(dataset, run.record["resolved"]):
         raise UserError(f"{run.experiment.data.dataset} is no longer what the run was trained on")
     return Data(dataset, given.given, given.clean, given.rate)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from experiments.data import array_files
 from experiments.data.dataset import Dataset, Labels, Stream, class_names
 from experiments.data.options import Data
-from experiments.data.pictures import folder
+from experiments.data.pictures import folder, image_files
 from experiments.data.tables import text_form
-from experiments.terminal import UserError
+from experiments.terminal import UserError, one_line
 
 How = Literal["relabel", "drop", "both"]
 # What --output may end in, by the source; "" is a folder.
@@ -63,6 +64,7 @@ def write(data: Data, dataset: Dataset, labels: Labels, kept: NDArray[np.bool_],
     unfinished = output.with_name(f"{output.name}.unfinished{output.suffix}")
     path = Path(data.dataset.partition(":")[2])
     ending = output.suffix.lower()
+    _remove(unfinished)
     try:
         match kind_of(data):
             case "csv" if ending == ".parquet":
@@ -79,9 +81,14 @@ def write(data: Data, dataset: Dataset, labels: Labels, kept: NDArray[np.bool_],
                 _write_labels(dataset, names, labels, kept, unfinished, output)
         unfinished.rename(output)
     finally:
-        if unfinished.is_dir():
-            shutil.rmtree(unfinished)
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, a folder or a link, but not what a link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _arrays(dataset: Dataset) -> dict[str, NDArray]:
@@ -104,8 +111,15 @@ def _write_npz(
     names = np.array(dataset.class_names) if by_name else None
     changed = {**arrays, "train_labels": labels if names is None else names[labels]}
     changed = {name: array[kept] if name.startswith("train_") else array for name, array in changed.items()}
-    with path.open("wb") as file:
-        np.savez(file, **changed)  # type: ignore[arg-type]  # they are arrays
+    write_npz(changed, path)
+
+
+def write_npz(arrays: dict[str, NDArray], path: Path) -> None:
+    """An npz file of arrays with any names; `np.savez` takes `file` for one of its arguments."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _write_text(
@@ -117,6 +131,28 @@ def _write_text(
     to: Path,
 ) -> None:
     """Every other cell as it is in the source, and the file in its encoding."""
+    # Texts may be long; Python's own limit is 128 kB.
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        _copy_rows(source, column, names, labels, kept, to)
+    # Arrow, which read the file before, may take other places for the ends of cells and rows.
+    except (csv.Error, ValueError) as error:
+        raise UserError(
+            f"{source}: is no plain table of text ({one_line(error)}); save it anew, or as .parquet, and "
+            f"train again"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _copy_rows(
+    source: Path,
+    column: str | None,
+    names: tuple[str, ...],
+    labels: Labels,
+    kept: NDArray[np.bool_],
+    to: Path,
+) -> None:
     text, form = text_form.text_and_form(source)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=form.separator)
     with to.open("w", newline="", encoding=form.encoding) as out:
@@ -155,7 +191,7 @@ def _copy_folder(
     kept: NDArray[np.bool_],
     to: Path,
 ) -> None:
-    """The files in the folders of their labels, a test part as it is."""
+    """The files in the folders of their labels, and the pictures of a test part as they are."""
     train, test = folder.parts_of(source)
     inner = Path() if train == source else Path(train.name)
     for name in names:
@@ -170,7 +206,16 @@ def _copy_folder(
             taken.add(target)
             shutil.copy2(source / file, target)
     if test is not None:
-        shutil.copytree(test, to / test.name)
+        shutil.copytree(test, to / test.name, ignore=_no_pictures)
+
+
+def _no_pictures(where: str, names: list[str]) -> list[str]:
+    """The files that are not read as pictures: a link among them could lead to any file of the user's."""
+
+    def is_kept(path):
+        return path.is_dir() or (path.is_file() and path.suffix.lower() in image_files.SUFFIXES)
+
+    return [name for name in names if not is_kept(Path(where, name))]
 
 
 def _write_labels(
@@ -181,7 +226,10 @@ def _write_labels(
     to: Path,
     output: Path,
 ) -> None:
-    """Labels alone, for the examples as they are; a list of files may leave some out."""
+    """Labels alone, for the examples as they are; a list of files may leave some out.
+
+    Like every corrected copy of the user's data, it has the user's values as they are, a formula too.
+    """
     if not kept.all() and not (output.suffix.lower() == ".csv" and dataset.train_names):
         raise UserError(
             f"--output {output}: labels alone cannot leave examples out; expected --how relabel, or FILE.npz"

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import csv_files, files
+from experiments.data import array_files
 from experiments.data.tables import text_form
 from experiments.runs import contents, run_folder
 from experiments.runs.audit_files import CUT
@@ -96,20 +98,30 @@ def read_suspects(run_dir: Path, num_classes: int) -> tuple[list[contents.Suspec
     path = run_dir / "labels.csv"
     if not path.exists():
         raise UserError(f"{run_dir}: has no labels.csv yet; `{contents.audit_command(run_dir)}` makes it")
+    suspects = contents.read_suspects(path, num_classes)
+    again = f"`{contents.audit_command(run_dir)}` writes it anew"
     try:
-        with np.load(run_dir / "audit.npz", allow_pickle=False) as arrays:
-            probabilities = arrays["probabilities"]
-    except (OSError, ValueError, KeyError) as error:
+        probabilities = array_files.read(run_dir / "audit.npz", ("probabilities",), ())["probabilities"]
+    except UserError as error:
+        raise UserError(f"{error}; {again}") from error
+    examples = max((suspect.example for suspect in suspects), default=0) + 1
+    if (
+        probabilities.ndim != 2
+        or probabilities.shape[1] != num_classes
+        or len(probabilities) < examples
+        or not np.issubdtype(probabilities.dtype, np.floating)
+        or not np.isfinite(probabilities).all()
+    ):
         raise UserError(
-            f"{run_dir / 'audit.npz'}: is missing or damaged ({error}); "
-            f"`{contents.audit_command(run_dir)}` writes it anew"
-        ) from error
-    return contents.read_suspects(path, num_classes), probabilities
+            f"{run_dir / 'audit.npz'}: probabilities must be finite [N, {num_classes}], got "
+            f"{probabilities.dtype} {list(probabilities.shape)}; {again}"
+        )
+    return suspects, probabilities
 
 
 def read_reviewed(path: Path, examples: int, names: tuple[str, ...]) -> dict[int, Decision]:
     """What a person decided in the page of `review`, by the index of the example."""
-    if not path.is_file():
+    if not files.regular(path).is_file():
         raise UserError(f"{path}: no such file")
     decisions: dict[int, Decision] = {}
     text, form = text_form.text_and_form(path)
@@ -119,8 +131,12 @@ def read_reviewed(path: Path, examples: int, names: tuple[str, ...]) -> dict[int
         raise UserError(
             f"{path}: has no column {missing[0]!r}; expected the reviewed.csv that the page of `review` saves"
         )
-    for number, row in enumerate(rows, 2):
-        decisions.update([_decision(path, number, row, examples, names)])
+    try:
+        for number, row in enumerate(rows, 2):
+            decisions.update([_decision(path, number, row, examples, names)])
+    # As for a quotation mark without its other half.
+    except csv.Error as error:
+        raise UserError(f"{path}: row {rows.line_num} cannot be read ({error})") from error
     return decisions
 
 
@@ -128,12 +144,16 @@ def _decision(
     path: Path, number: int, row: dict[str, str], examples: int, names: tuple[str, ...]
 ) -> tuple[int, Decision]:
     index, action, label = (row[name] for name in REVIEWED_COLUMNS)
-    if not (index or "").isdecimal() or int(index) >= examples:
-        raise UserError(f"{path}: row {number} has index {index!r}; expected 0 to {examples - 1}")
+    # Python refuses to read thousands of digits.
+    if not (index or "").isdecimal() or len(index) > 18 or int(index) >= examples:
+        raise UserError(
+            f"{path}: row {number} has index {(index or '')[:20]!r}; expected 0 to {examples - 1}"
+        )
     if action == "relabel":
-        if label not in names:
+        name = csv_files.original(label or "")
+        if name not in names:
             raise UserError(f"{path}: row {number} has label {label!r}, which is no class of the run")
-        return int(index), Decision("relabel", names.index(label))
+        return int(index), Decision("relabel", names.index(name))
     if action == "drop":
         return int(index), Decision("drop", None)
     if action == "keep":
@@ -150,14 +170,13 @@ def write_record(
     named_by: str,
 ) -> None:
     """What was changed and why, one line each."""
-    with (
-        run_folder.whole(path) as unfinished,
-        unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["index", *[named_by] * bool(known_as), "given_label", "action", "new_label", "why"])
-        for change in changes:
-            known = [known_as[change.example]] if known_as else []
-            action = "drop" if change.label is None else "relabel"
-            new = "" if change.label is None else names[change.label]
-            writer.writerow([change.example, *known, names[given[change.example]], action, new, change.why])
+    rows: list[list[object]] = [
+        ["index", *[named_by] * bool(known_as), "given_label", "action", "new_label", "why"]
+    ]
+    for change in changes:
+        known = [known_as[change.example]] if known_as else []
+        action = "drop" if change.label is None else "relabel"
+        new = "" if change.label is None else names[change.label]
+        rows.append([change.example, *known, names[given[change.example]], action, new, change.why])
+    with run_folder.whole(path) as unfinished:
+        csv_files.write(unfinished, rows)

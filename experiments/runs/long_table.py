@@ -1,12 +1,13 @@
 """The metrics of runs as one long table, which pandas reads in a line: results.csv."""
 
-import csv
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments import csv_files
 from experiments.config import Data
 from experiments.runs import run_folder
 
@@ -32,10 +33,8 @@ def rows(method: str, data: Data, seeds: list[int], history: list[dict[str, Any]
 
 def write(path: Path, table: Iterator[Row]) -> None:
     """Writes the table, whole or not at all."""
-    with run_folder.whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(table)
+    with run_folder.whole(path) as unfinished:
+        csv_files.write(unfinished, itertools.chain([COLUMNS], table))
 
 
 def by_seed(measured: dict[str, Any], num_seeds: int) -> Iterator[tuple[str, np.ndarray]]:

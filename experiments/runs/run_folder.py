@@ -20,6 +20,8 @@ import jax
 import numpy as np
 
 import noisy_optax
+from experiments import files
+from experiments.runs import json_records
 from experiments.terminal import UserError, one_line
 from experiments.training import devices
 
@@ -40,6 +42,7 @@ def owned(run_dir: Path) -> Iterator[None]:
         yield
         return
     existed = run_dir.is_dir()
+    files.check_is_plain(run_dir)
     path = run_dir / LOCK
     file = _locked(path)
     try:
@@ -59,7 +62,7 @@ def _locked(path: Path) -> IO[str]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file = path.open("a+")
+            file = files.open_to_append(path)
         except FileNotFoundError:
             # Another owner has just removed the folder, which it had made and left empty.
             continue
@@ -105,6 +108,7 @@ def claim(run_dir: Path, config: dict[str, Any]) -> None:
 
 
 def _claim(run_dir: Path, config: dict[str, Any]) -> None:
+    files.check_is_plain(run_dir)
     path = run_dir / "config.json"
     if path.exists():
         _check_same(run_dir, config)
@@ -124,10 +128,11 @@ def _check_same(run_dir: Path, config: dict[str, Any]) -> None:
         if old.get("data") == new.get("data") and any("data_hash" in line for line in differing):
             dataset = new["data"]["dataset"]
             differing.insert(0, f"the data in {dataset} have changed since that run began")
+        before = old.get("own_code")
         differing[:0] = [
             f"{name.rpartition(':')[0]} has changed since that run began"
-            for name in old.get("own_code", {})
-            if name in new.get("own_code", {}) and old["own_code"][name] != new["own_code"][name]
+            for name, own in new.get("own_code", {}).items()
+            if isinstance(before, dict) and before.get(name, own) != own
         ]
         raise UserError(
             f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
@@ -145,6 +150,7 @@ def _differing(old: Any, new: Any, name: str = "") -> Iterable[str]:
 
 def read_config(run_dir: Path) -> dict[str, Any]:
     """The configuration that `claim` saved."""
+    files.check_is_plain(run_dir)
     path = run_dir / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} is not a run folder: config.json is missing")
@@ -160,7 +166,7 @@ def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
     try:
         lines = path.read_text().splitlines()[:epochs] if path.exists() else []
         metrics = [_epoch(line) for line in lines]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); delete the run folder to start anew") from error
     if len(metrics) < epochs:
         raise UserError(
@@ -172,8 +178,8 @@ def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
 
 def _epoch(line: str) -> dict[str, Any]:
     epoch = json.loads(line)
-    if not isinstance(epoch, dict) or "train_loss" not in epoch:
-        raise ValueError("expected the metrics of an epoch")
+    if wrong := json_records.wrong_epoch(epoch):
+        raise ValueError(wrong)
     return epoch
 
 
@@ -185,7 +191,7 @@ def append_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
 def append_line(path: Path, content: Any) -> None:
     """Adds a line of JSON to a file."""
     if devices.is_main_process():
-        with writing(path), path.open("a") as file:
+        with writing(path), files.open_to_append(path) as file:
             file.write(json.dumps(_plain(content)) + "\n")
 
 
@@ -215,7 +221,7 @@ def add_missing(
 def read_json(path: Path) -> Any:
     """The content of a JSON file that this module wrote."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(files.regular(path).read_text())
     # The last one is of brackets without an end.
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
@@ -226,15 +232,11 @@ def read_summary(path: Path) -> dict[str, Any]:
     again = "`train` writes the file anew once it is deleted"
     try:
         summary = read_json(path)
-        _ = summary["metric"], summary["seeds"]
-        spreads = [summary[name] for name in ("last", "last_10_mean", "best_epoch")]
-        if all(isinstance(spread, dict) and {"mean", "sd"} <= spread.keys() for spread in spreads):
-            return summary
     except UserError as error:
         raise UserError(f"{error}; {again}") from error
-    except (KeyError, TypeError):
-        pass
-    raise UserError(f"{path}: expected the results of a run; {again}")
+    if wrong := json_records.wrong_summary(summary):
+        raise UserError(f"{path}: expected the results of a run ({wrong}); {again}")
+    return summary
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -264,6 +266,7 @@ def whole(path: Path) -> Iterator[Path]:
     """The name under which to write what then becomes `path`, or is gone again if writing fails."""
     unfinished = path.with_name(path.name + ".unfinished")
     with writing(path):
+        files.make_anew(unfinished)
         try:
             yield unfinished
             os.replace(unfinished, path)

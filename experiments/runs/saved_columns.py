@@ -1,10 +1,13 @@
 """What a run learnt from the columns of a table, in columns.json and columns.npz; nothing is pickled."""
 
-import json
 from pathlib import Path
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 
+from experiments import json_types
+from experiments.data import array_files
+from experiments.data.tables import encoding
 from experiments.data.tables.encoding import Encoding
 from experiments.runs import run_folder
 from experiments.terminal import UserError
@@ -12,11 +15,18 @@ from experiments.terminal import UserError
 COLUMNS, ARRAYS = "columns.json", "columns.npz"
 
 
-def save(run_dir: Path, encoding: Encoding) -> None:
+class _Column(TypedDict):
+    name: str
+    kind: Literal["number", "category", "text", "constant"]
+    categories: NotRequired[list[str]]
+    others: NotRequired[bool]
+
+
+def save(run_dir: Path, learnt: Encoding) -> None:
     """Keeps it in a run folder."""
     with run_folder.whole(run_dir / ARRAYS) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, **encoding.arrays)  # type: ignore[arg-type]  # they are arrays
-    run_folder.write_json(run_dir / COLUMNS, encoding.columns)
+        np.savez_compressed(file, **learnt.arrays)  # type: ignore[arg-type]  # they are arrays
+    run_folder.write_json(run_dir / COLUMNS, learnt.columns)
 
 
 def load(run_dir: Path) -> Encoding | None:
@@ -25,7 +35,12 @@ def load(run_dir: Path) -> Encoding | None:
     if not path.exists():
         return None
     try:
-        with np.load(run_dir / ARRAYS, allow_pickle=False) as arrays:
-            return Encoding(json.loads(path.read_text()), dict(arrays))
-    except (OSError, ValueError) as error:
+        columns = run_folder.read_json(path)
+        if wrong := json_types.mismatch(columns, list[_Column]):
+            raise UserError(f"{path}: {wrong}")
+        learnt = encoding.Encoding(columns, array_files.read_all(run_dir / ARRAYS))
+        if wrong := encoding.wrong(learnt):
+            raise UserError(f"{run_dir / ARRAYS}: {wrong}")
+    except UserError as error:
         raise UserError(f"{path}: is damaged ({error}); train the run anew") from error
+    return learnt

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import config
+from experiments import trust
 from experiments.config import Experiment
 from experiments.data.dataset import Images, Stream
-from experiments.runs import run_folder
+from experiments.runs import saved_config
 from experiments.terminal import UserError
 from experiments.training.checkpoints import Checkpoints, abstract
 from experiments.training.evaluation import compile_evaluation
@@ -42,18 +42,11 @@ class Trained(NamedTuple):
 
 def restore(run_dir: Path) -> Trained:
     """Reads the newest checkpoint of `run_dir`; UserError if there is none."""
-    record = run_folder.read_config(run_dir)
-    try:
-        method, experiment = config.from_record(record)
-        resolved = record["resolved"]
-        input_shape = tuple(resolved["input_shape"])
-        num_classes, examples = resolved["num_classes"], resolved["train_examples"]
-        audited = resolved["examples"]
-    except (UserError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{run_dir / 'config.json'}: expected the configuration of a run ({error})"
-        ) from error
-    parts = assemble(method, experiment, input_shape, num_classes, examples)._replace(audited=audited)
+    method, experiment, _, resolved, _ = saved_config.read(run_dir)
+    trust.check_own_code(run_dir, method)
+    input_shape, num_classes = tuple(resolved["input_shape"]), resolved["num_classes"]
+    parts = assemble(method, experiment, input_shape, num_classes, resolved["train_examples"])
+    parts = parts._replace(audited=resolved["examples"])
     channels = jnp.zeros(input_shape[-1])
     expected = shape_of_run(parts, experiment, Inputs(channels, channels))
     restored = Checkpoints(run_dir / "checkpoints", read_only=True).restore(abstract(expected))

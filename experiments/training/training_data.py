@@ -78,6 +78,14 @@ def resolved(dataset: Dataset, train_examples: int, fold: Fold | None = None) ->
     }
 
 
+def is_as_recorded(dataset: Dataset, record: dict[str, Any]) -> bool:
+    """Whether these are the data that a run was trained on, by what `resolved` said of them then."""
+    found = run_folder.as_read(resolved(dataset, record["train_examples"]))
+    # Other names of the classes do not make other data.
+    compared = (found.keys() & record.keys()) - {"class_names", "named_by"}
+    return all(found[name] == record[name] for name in compared)
+
+
 def hold_out(
     images: Images | Stream, given: data_labels.GivenLabels, fraction: float, fold: Fold | None = None
 ) -> Split:

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from experiments import csv_files
 from experiments.__main__ import main
 from experiments.pages import review
 
@@ -16,7 +17,7 @@ if CHROMIUM is None:
     pytest.skip("needs Debian's chromium", allow_module_level=True)
 
 # Names that would be markup, end a script, or break a line of a table.
-NAMES = ["<b>bold</b>", 'a "quoted", name', "</script><script>window.broken = true</script>", "über & ünter"]
+NAMES = ["<b>bold</b>", 'a "quoted", name', "</script><script>window.broken = true</script>", "=über & ünter"]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,8 @@ def saved(page, path):
     assert found.value.suggested_filename == "reviewed.csv"
     found.value.save_as(path)
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        rows = csv.DictReader(file)
+        return [{key: csv_files.original(cell) for key, cell in row.items()} for row in rows]
 
 
 def text(page, name):

@@ -1,5 +1,6 @@
 """A folder of image files, with one sub-folder for each class."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import memory
 from experiments.data import cache, stream
 from experiments.data.dataset import Dataset, Examples, Images, Labels, Stream
 from experiments.data.pictures import image_files
@@ -231,6 +233,8 @@ def _open(paths: list[Path], form: Form, image_size: int | None) -> Stream:
 def _read(
     folder: Path, paths: list[Path], form: Form, progress: Progress, image_size: int | None
 ) -> NDArray[np.uint8]:
+    size = len(paths) * math.prod(form)
+    memory.check_fits(f"{folder}: the pictures", size, "see --image-size and --stream")
     with progress.counting(f"reading {folder}", len(paths)) as advance:
         return stream.read_all(_open(paths, form, image_size), advance)  # type: ignore[return-value]
 

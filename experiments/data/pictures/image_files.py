@@ -10,6 +10,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from experiments import files
 from experiments.terminal import UserError, one_line
 
 # What cached pixels depend on besides the files; the number changes with what this module does to them.
@@ -64,8 +65,10 @@ def scaled(pixels: NDArray[np.uint8], image_size: int | None) -> NDArray[np.uint
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(files.regular(path), formats=_FORMATS) as image:
             yield image
+    except UserError:
+        raise
     # What Pillow raises for a damaged file depends on where the damage is.
     except Exception as error:
         reason = one_line(error).replace(repr(str(path)), "it")

@@ -166,6 +166,47 @@ def encode(encoding: Encoding, table: Table) -> NDArray[np.float32]:
     return np.concatenate(blocks, axis=1).astype(np.float32)
 
 
+def wrong(encoding: Encoding) -> str | None:
+    """What is wrong with an encoding from a file, so that it could not be applied; None if nothing is."""
+    if not any(column["kind"] != "constant" for column in encoding.columns):
+        return "expected a column to learn from"
+    for name, array in encoding.arrays.items():
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            return f"array {name!r} must be finite numbers, got {array.dtype}"
+    for number, column in enumerate(encoding.columns):
+        kind = column["kind"]
+        if kind == "category" and not {"categories", "others"} <= column.keys():
+            return f"column {column['name']!r} needs its categories"
+        for name, shape in _shapes(encoding, number).items():
+            own = encoding.arrays.get(f"{number}.{name}")
+            if own is None or own.shape != shape:
+                found = "none" if own is None else list(own.shape)
+                return f"array '{number}.{name}' must have the shape {list(shape)}, got {found}"
+        if kind == "text":
+            words = encoding.arrays[f"{number}.words"]
+            if words.dtype.kind not in "iu" or words.min() < 0 or words.max() >= HASHED_WORDS:
+                return f"array '{number}.words' must be from 0 to {HASHED_WORDS - 1}"
+    return None
+
+
+def _shapes(encoding: Encoding, number: int) -> dict[str, tuple[int, ...]]:
+    """The arrays that a column needs, and the shape of each."""
+    column, arrays = encoding.columns[number], encoding.arrays
+    if column["kind"] == "number":
+        # A second number says what was missing.
+        size = 2 if np.size(arrays.get(f"{number}.mean", 0)) == 2 else 1
+        return {"median": (1,), "mean": (size,), "scale": (size,)}
+    if column["kind"] == "category":
+        size = len(column["categories"]) + column["others"]
+        return {"mean": (size,), "scale": (size,)}
+    if column["kind"] == "text":
+        found = np.shape(arrays.get(f"{number}.components", ()))
+        size, words = found if len(found) == 2 and 0 not in found else (1, 1)
+        own: dict[str, tuple[int, ...]] = {"words": (words,), "word_weights": (words,)}
+        return own | {"components": (size, words), "mean": (size,), "scale": (size,)}
+    return {}
+
+
 def _encode_block(encoding: Encoding, number: int, values: NDArray) -> NDArray[np.float64]:
     """What a column becomes before it is centred and scaled."""
     column = encoding.columns[number]

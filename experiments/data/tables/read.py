@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import files, memory
 from experiments.data.tables import text_form
 from experiments.terminal import UserError, one_line
 
@@ -38,7 +39,7 @@ def read(path: Path) -> Table:
 
     if path.is_dir():
         raise UserError(f"{path}: is a folder; pictures in folders are folder:DIR")
-    if not path.is_file():
+    if not files.regular(path).is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: expected a file whose name ends in {', '.join(SUFFIXES)}")
@@ -62,6 +63,7 @@ def _read_text(path: Path) -> Any:
 
     from pyarrow import csv, types
 
+    memory.check_fits(f"{path}: the table", path.stat().st_size, "split it")
     text, form = text_form.text_and_form(path)
     content = text.encode()
 
@@ -85,6 +87,11 @@ def _read_text(path: Path) -> Any:
 def _read_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
+    said = parquet.read_metadata(path)
+    groups = sum(said.row_group(i).total_byte_size for i in range(said.num_row_groups))
+    # One value that is repeated takes no room in the file.
+    size = max(groups, 8 * said.num_rows * said.num_columns)
+    memory.check_fits(f"{path}: the table", size, "split it")
     return parquet.read_table(path)
 
 

@@ -42,5 +42,13 @@ def text_and_form(path: Path) -> tuple[str, TextForm]:
         separator = "\t"
     else:
         # The first of those that make the most columns, so that one column is read with a comma.
-        separator = max(_SEPARATORS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+        separator = max(_SEPARATORS, key=lambda mark: _columns(first, mark))
     return text, TextForm(encoding, separator, "\r\n" if first.endswith("\r") else "\n")
+
+
+def _columns(line: str, separator: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=separator), []))
+    # A cell is too long.
+    except csv.Error:
+        return 0

@@ -1,0 +1,1 @@
+"""Files from somebody else: a table of attempts for each kind of harm."""
