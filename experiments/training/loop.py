@@ -97,7 +97,8 @@ def resume(
     epoch, run = 0, start(setup)
     if restored := checkpoints.restore(abstract(run, sharding)):
         epoch, run = restored
-        checkpoints.set_aside_after(epoch)
+        for kept in checkpoints.set_aside_after(epoch):
+            progress.say(f"{run_dir}: a damaged checkpoint is kept as {kept}")
         progress.say(f"{run_dir}: resuming after epoch {epoch}")
     if within_epochs is not None:
         epoch, step, run = within_epochs.restore(epoch, run, sharding)
