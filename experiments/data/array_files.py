@@ -295,7 +295,7 @@ def _map(path: Path, archive: np.lib.npyio.NpzFile, name: str, progress: Progres
     with _reading(path, f"array {name!r} cannot be read"):
         entry = archive.zip.getinfo(f"{name}.npy")  # type: ignore[union-attr]  # it is open
         with archive.zip.open(entry) as source:  # type: ignore[union-attr]
-            root, state = path.resolve(), path.stat()
-            key = cache.fingerprint(entry.CRC, entry.file_size, state.st_size, state.st_mtime_ns)
+            root = path.resolve()
+            key = cache.fingerprint(entry.CRC, entry.file_size, *cache.state_of(path))
             kept_as = f"{root.stem[:100]}-{cache.fingerprint(root)[:12]}-{name}"
             return cache.mapped(kept_as, key, source, lambda: progress.say(f"{path}: copying {name} once"))

@@ -25,6 +25,17 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
+def state_of(path: Path) -> tuple[int, ...]:
+    """What the system says of a file and is no longer so once its content is another.
+
+    The number and the time of change catch a file that was replaced or rewritten under its old size and date,
+    which a program can set. What is still trusted: a disk that does not keep a time of change (FAT, some
+    network disks), two changes within one tick of its clock, and what is done to a disk under the system.
+    """
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 def arrays(name: str, key: str, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
     """What `make` returns, from the file `name` if that was written under the same `key` and is whole.
 

@@ -255,6 +255,6 @@ def _cached_form(folder: Path, paths: list[Path], progress: Progress, image_size
 def _cache_key(kind: str, folder: Path, paths: list[Path], image_size: int | None) -> tuple[str, str]:
     """A file name for each folder and size, and a key that a change in any file changes."""
     root = folder.resolve()
-    state = [(path.relative_to(folder), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
+    state = [(path.relative_to(folder), *cache.state_of(path)) for path in paths]
     name = f"{root.name}-{cache.fingerprint(root, image_size)[:12]}-{kind}"
     return name, cache.fingerprint(image_files.DECODER, image_size, *state)
