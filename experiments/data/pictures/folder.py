@@ -1,5 +1,6 @@
 """A folder of image files, with one sub-folder for each class."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -182,13 +183,23 @@ def find(folder: Path, classes: list[str]) -> Files:
 
 
 def _files(folder: Path, *, deep: bool) -> list[Path]:
-    """Files in the order of their paths, without hidden ones, which file managers leave behind."""
-    found = folder.rglob("*") if deep else folder.glob("*")
-    return sorted(path for path in found if path.is_file() and not _is_hidden(path.relative_to(folder)))
+    """Files in the order of their paths, without hidden ones, which file managers leave behind.
 
+    Raises UserError for a folder that cannot be opened, whose pictures would be missing otherwise.
+    """
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    def refuse(error):
+        raise UserError(
+            f"{error.filename}: the folder cannot be read ({error.strerror}); make it readable, or move it "
+            f"out of {folder}"
+        ) from error
+
+    found: list[Path] = []
+    # Unlike `glob`, which leaves out what it may not read.
+    for root, folders, names in os.walk(folder, onerror=refuse) if folder.is_dir() else ():
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
+        found += [Path(root, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
 def _warn_of_single_images(folder: Path, classes: list[str], labels: Labels) -> None:

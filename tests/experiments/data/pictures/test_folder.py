@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 
@@ -256,6 +257,25 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="cannot be written .*; the images are read anew next time"):
         assert len(load(tmp_path / "data").train_images) == 9
+
+
+@pytest.mark.parametrize("place", ["bee", "bee/more"])
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, place, monkeypatch):
+    """As for a person who may not open it; root may."""
+    tree(tmp_path)
+    write(tmp_path / "bee" / "more" / "3.png")
+    real = os.scandir
+
+    def refuse(path="."):
+        if os.fspath(path) == str(tmp_path / place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=rf"{place}: the folder cannot be read \(Permission denied\)"):
+        load(tmp_path)
+    with pytest.raises(UserError, match="the folder cannot be read"):
+        sources.load_images(str(tmp_path), THREE)
 
 
 @pytest.fixture
