@@ -15,7 +15,7 @@ from rich.table import Table
 from experiments import config, method_names, methods
 from experiments.commands.flags import Compare
 from experiments.config import Experiment, Placement
-from experiments.pages import plots
+from experiments.pages import drawing, plots
 from experiments.runs import event_files, long_table, run_folder
 from experiments.terminal import QUIET, Progress, UserError
 from experiments.training import metrics
@@ -57,11 +57,13 @@ def compare(
         progress.say(f"{run_dir} also has {', '.join(sorted(left_out))}, not among --methods this time")
     console.print(table(result))
     long_table.write(run_dir / "results.csv", itertools.chain.from_iterable(tables))
-    picture = run_dir / f"comparison.{placement.figure_format}"
-    plots.comparison(histories, result["metric"], picture, title=describe(result))
     run_folder.write_json(run_dir / "summary.json", result)
+    picture = run_dir / f"comparison.{placement.figure_format}"
+    with drawing.spared(picture):
+        plots.comparison(histories, result["metric"], picture, title=describe(result))
     progress.say(f"results {run_dir / 'summary.json'}")
-    progress.say(f"picture {picture}")
+    if picture.exists():
+        progress.say(f"picture {picture}")
     if result["metric"] == "train_accuracy":
         progress.say(
             "there are no test or validation data: the methods are ranked by how well they reproduce the "
@@ -102,11 +104,13 @@ def matrix(
     measured = {"cells": results, "provenance": run_folder.provenance()}
     console.print(matrix_table(measured))
     long_table.write(run_dir / "results.csv", itertools.chain.from_iterable(tables))
-    picture = run_dir / f"matrix.{placement.figure_format}"
-    plots.matrix(accuracies(measured), picture)
     run_folder.write_json(run_dir / "matrix.json", measured)
+    picture = run_dir / f"matrix.{placement.figure_format}"
+    with drawing.spared(picture):
+        plots.matrix(accuracies(measured), picture)
     progress.say(f"results {run_dir / 'matrix.json'}")
-    progress.say(f"picture {picture}")
+    if picture.exists():
+        progress.say(f"picture {picture}")
     return measured
 
 

@@ -34,6 +34,7 @@ class Checkpoints:
             read_only=read_only,
             create=not read_only,
         )
+        check_folder(folder)
         self._folder = folder
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
@@ -112,6 +113,15 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for orbax's own bookkeeping."""
         self._manager.close()
+
+
+def check_folder(folder: Path) -> None:
+    """Raises UserError where the storage library would write elsewhere."""
+    if "\\" in str(folder.resolve()):
+        raise UserError(
+            f"{folder}: a backslash in the name of a folder is taken for a slash where checkpoints are "
+            f"written; choose another --run-dir"
+        )
 
 
 def checksum(tree: Any) -> str:

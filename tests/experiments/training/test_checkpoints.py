@@ -80,3 +80,10 @@ def test_nobody_is_told_to_delete_what_cannot_be_read(saved):
         Checkpoints(saved, read_only=True).restore(abstract(TREES[0]))
     assert "delete the" not in str(raised.value)
     assert {path.name for path in saved.iterdir()} == {"1", "2"}
+
+
+def test_a_folder_that_would_be_split_at_a_backslash_is_refused(tmp_path):
+    """The storage library would write the arrays into the folder `a`."""
+    with pytest.raises(UserError, match="backslash"):
+        Checkpoints(tmp_path / "a\\b" / "checkpoints")
+    assert list(tmp_path.iterdir()) == []
