@@ -1,5 +1,11 @@
 """Train and compare classifiers on noisy labels, find the wrong labels, and predict."""
 
+if __name__ == "__main__":
+    # Before the imports, which take seconds.
+    from experiments import interrupts
+
+    interrupted = interrupts.install()
+
 import dataclasses
 import importlib
 import os
@@ -12,7 +18,7 @@ import jax
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import presets, terminal
+from experiments import interrupts, presets, terminal
 from experiments.commands import flags, flat
 from experiments.data import cache
 from experiments.terminal import Stopped, UserError
@@ -65,8 +71,8 @@ def guarded(action: Callable[[Console], None]) -> int:
         errors.print(f"error: {_describe(error)}", markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
-        errors.print("interrupted; a training run resumes at its last checkpoint")
-        return 130
+        interrupts.say_unless_said()
+        return interrupts.CODE
     return 0
 
 
@@ -121,4 +127,8 @@ def run(command: Any, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # A library may have made something else of it.
+    if interrupted.is_set():
+        interrupts.leave(interrupts.CODE)
+    sys.exit(code)
