@@ -78,7 +78,7 @@ def test_an_import_that_catches_all_is_left(tmp_path, request):
 @pytest.mark.slow
 def test_a_run_interrupted_at_twenty_moments_ends_in_the_same_metrics(tmp_path, tiny_npz, request):
     flags = (
-        f"train --dataset npz:{tiny_npz} --epochs 400 --batch-size 8 --checkpoint-every 1 --run-dir".split()
+        f"train --dataset npz:{tiny_npz} --epochs 60 --batch-size 8 --checkpoint-every 1 --run-dir".split()
     )
 
     def started(name):
@@ -86,7 +86,7 @@ def test_a_run_interrupted_at_twenty_moments_ends_in_the_same_metrics(tmp_path, 
         pipe, root = subprocess.PIPE, request.config.rootpath
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=root)
 
-    for tenths in range(1, 41, 2):
+    for tenths in range(1, 61, 3):
         process = started("interrupted")
         try:
             process.wait(tenths / 10)
