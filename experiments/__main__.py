@@ -6,8 +6,10 @@ if __name__ == "__main__":
 
     interrupted = interrupts.install()
 
+import contextlib
 import dataclasses
 import importlib
+import logging
 import os
 import sys
 import warnings
@@ -18,7 +20,7 @@ import jax
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import interrupts, presets, terminal
+from experiments import compiled_programs, interrupts, presets, terminal
 from experiments.commands import flags, flat
 from experiments.data import cache
 from experiments.terminal import Stopped, UserError
@@ -48,12 +50,21 @@ def main(args: list[str] | None = None) -> int:
 
 def guarded(action: Callable[[Console], None]) -> int:
     """Runs `action`; returns the exit code, and tells what the user can mend in one line."""
+    terminal.print_any_name()
     console, errors = Console(), Console(stderr=True)
+    said = set()
 
     def show_warning(message, *_, **__):
-        errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+        text = compiled_programs.mended(str(message))
+        # One line for all programs that do not fit on a full disk.
+        if text != str(message) and text in said:
+            return
+        said.add(text)
+        errors.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
     warnings.showwarning = show_warning
+    # Matplotlib says at length where it keeps its fonts if the home folder cannot be written to.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     keep_compiled_programs()
     try:
         action(console)
@@ -79,7 +90,9 @@ def guarded(action: Callable[[Console], None]) -> int:
 def keep_compiled_programs() -> None:
     """Lets the next command find what this one has compiled, unless JAX has been told where to keep that."""
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
+        # A user without a home folder keeps none.
+        with contextlib.suppress(UserError):
+            jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
         # Many small ones add up at every start.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

@@ -17,8 +17,9 @@ from experiments.commands.flags import Compare
 from experiments.config import Experiment, Placement
 from experiments.pages import drawing, plots
 from experiments.runs import event_files, long_table, run_folder
-from experiments.terminal import QUIET, Progress, UserError
+from experiments.terminal import QUIET, Progress, UserError, print_table
 from experiments.training import metrics
+from experiments.training.checkpoints import check_folder
 from experiments.training.loop import train
 from experiments.training.metrics import percent
 
@@ -28,11 +29,12 @@ def run(command: Compare, console: Console) -> None:
     experiment = command.experiment
     event_files.check(command.tensorboard)
     placement = Placement(figure_format=command.figure_format, tensorboard=command.tensorboard)
+    default = config.default_run_dir(experiment, "matrix" if command.noises else None)
+    run_dir = command.run_dir or default
+    check_folder(run_dir)
     if command.noises:
-        run_dir = command.run_dir or config.default_run_dir(experiment, "matrix")
         matrix(command.methods, command.noises, experiment, run_dir, console, placement)
     else:
-        run_dir = command.run_dir or config.default_run_dir(experiment)
         compare(command.methods, experiment, run_dir, console, placement)
 
 
@@ -55,7 +57,7 @@ def compare(
     result = collect(summaries)
     if left_out := _earlier_methods(run_dir) - set(names):
         progress.say(f"{run_dir} also has {', '.join(sorted(left_out))}, not among --methods this time")
-    console.print(table(result))
+    print_table(console, table(result))
     long_table.write(run_dir / "results.csv", itertools.chain.from_iterable(tables))
     run_folder.write_json(run_dir / "summary.json", result)
     picture = run_dir / f"comparison.{placement.figure_format}"
@@ -102,7 +104,7 @@ def matrix(
         results[noise] = collect(summaries)
 
     measured = {"cells": results, "provenance": run_folder.provenance()}
-    console.print(matrix_table(measured))
+    print_table(console, matrix_table(measured))
     long_table.write(run_dir / "results.csv", itertools.chain.from_iterable(tables))
     run_folder.write_json(run_dir / "matrix.json", measured)
     picture = run_dir / f"matrix.{placement.figure_format}"

@@ -16,8 +16,16 @@ from experiments.terminal import UserError
 
 
 def folder() -> Path:
-    """`noisy_optax` in the user's cache folder, which XDG_CACHE_HOME may name."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "noisy_optax"
+    """`noisy_optax` in the user's cache folder, which XDG_CACHE_HOME may name.
+
+    Raises UserError for a user without a home folder.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "noisy_optax"
+    except RuntimeError as error:
+        raise UserError(
+            "there is no home folder to keep a copy in; name a folder with the variable XDG_CACHE_HOME"
+        ) from error
 
 
 def fingerprint(*parts: object) -> str:
@@ -41,7 +49,10 @@ def arrays(name: str, key: str, make: Callable[[], dict[str, NDArray]]) -> dict[
 
     There is one file for a name: what has changed takes the place of what it was.
     """
-    path = folder() / f"{name}.npz"
+    try:
+        path = folder() / f"{name}.npz"
+    except UserError:
+        return make()
     found = _read(path, key)
     if found is None:
         found = make()

@@ -1,12 +1,15 @@
 """Checkpoints of a run, by orbax: written whole or not at all, and never trusted blindly."""
 
+import contextlib
 import hashlib
 import logging
 import os
 import re
 import shutil
+import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +44,13 @@ class Checkpoints:
     def save(self, epoch: int, tree: Any) -> None:
         """Writes `tree` as the state after `epoch` epochs."""
         try:
-            self._manager.save(
-                epoch,
-                args=ocp.args.StandardSave(tree),
-                custom_metadata={"checksum": checksum(tree)},
-                force=True,
-            )
+            with late_callbacks_dropped():
+                self._manager.save(
+                    epoch,
+                    args=ocp.args.StandardSave(tree),
+                    custom_metadata={"checksum": checksum(tree)},
+                    force=True,
+                )
         except (OSError, ValueError) as error:
             # A full disk is a ValueError of the storage library's, which numbers the system's error.
             found = re.search(r"os_error_code\W+(\d+)", str(error))
@@ -87,7 +91,8 @@ class Checkpoints:
         # orbax takes the first folder that it is asked for as the pattern of all others.
         if not (self._folder / str(epoch) / "default").is_dir():
             raise ValueError("it has no folder `default`")
-        tree = self._manager.restore(epoch, args=ocp.args.StandardRestore(abstract))
+        with late_callbacks_dropped():
+            tree = self._manager.restore(epoch, args=ocp.args.StandardRestore(abstract))
         saved = (self._manager.metadata(epoch).custom_metadata or {}).get("checksum")
         # Checkpoints of earlier versions have none. The format itself has none of the arrays' content.
         if saved is not None and saved != checksum(tree):
@@ -115,12 +120,39 @@ class Checkpoints:
         self._manager.close()
 
 
+@contextlib.contextmanager
+def late_callbacks_dropped() -> Iterator[None]:
+    """Drops what the storage library's threads complain of after a failure within the `with`.
+
+    The first failure ends its event loop, and each file that is still being written then finds it closed.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable):
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    yield
+    # Not after a failure: its callbacks are still to come.
+    sys.unraisablehook = before
+
+
 def check_folder(folder: Path) -> None:
-    """Raises UserError where the storage library would write elsewhere."""
-    if "\\" in str(folder.resolve()):
+    """Raises UserError where the storage library would write elsewhere, or could not write."""
+    path = str(folder.resolve())
+    wrong = (
+        "a backslash"
+        if "\\" in path
+        else "a byte that is not UTF-8"
+        if re.search(r"[\ud800-\udfff]", path)
+        else None
+    )
+    if wrong:
         raise UserError(
-            f"{folder}: a backslash in the name of a folder is taken for a slash where checkpoints are "
-            f"written; choose another --run-dir"
+            f"{folder}: there is {wrong} in the path, which checkpoints cannot be written to; choose another "
+            f"--run-dir"
         )
 
 

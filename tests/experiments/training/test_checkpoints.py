@@ -1,12 +1,15 @@
 """A damaged newest checkpoint costs no more than the epochs since the one before it."""
 
 import shutil
+import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments.terminal import UserError
+from experiments.training import checkpoints
 from experiments.training.checkpoints import Checkpoints, abstract
 
 # Noise, which the format does not compress: most of what is written is these numbers.
@@ -84,6 +87,20 @@ def test_nobody_is_told_to_delete_what_cannot_be_read(saved):
 
 def test_a_folder_that_would_be_split_at_a_backslash_is_refused(tmp_path):
     """The storage library would write the arrays into the folder `a`."""
-    with pytest.raises(UserError, match="backslash"):
-        Checkpoints(tmp_path / "a\\b" / "checkpoints")
+    for name, said in (("a\\b", "backslash"), ("caf\udce9", "not UTF-8")):
+        with pytest.raises(UserError, match=said):
+            Checkpoints(tmp_path / name / "checkpoints")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_threads_say_after_a_failure_is_dropped_and_nothing_else(monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    with checkpoints.late_callbacks_dropped():
+        pass
+    assert sys.unraisablehook == said.append
+    with pytest.raises(OSError, match="full"), checkpoints.late_callbacks_dropped():
+        raise OSError("full")
+    for error in (RuntimeError("Event loop is closed"), RuntimeError("another")):
+        sys.unraisablehook(SimpleNamespace(exc_value=error))
+    assert [str(unraisable.exc_value) for unraisable in said] == ["another"]
