@@ -95,12 +95,9 @@ def claim(run_dir: Path, config: dict[str, Any]) -> None:
     The first process makes it; the others wait, and check that theirs is the same configuration.
     """
     if devices.is_main_process():
-        try:
-            _claim(run_dir, config)
-        finally:
-            devices.wait_for_all_processes("claimed")
-    else:
-        devices.wait_for_all_processes("claimed")
+        _claim(run_dir, config)
+    devices.wait_for_all_processes("claimed")
+    if not devices.is_main_process():
         _check_same(run_dir, config)
 
 

@@ -17,6 +17,7 @@ from experiments.training.checkpoints import Checkpoints, abstract, check_folder
 from experiments.training.checkpoints_within_epochs import WithinEpochs
 from experiments.training.measurement import compile_measurement, warn_if_diverged, warn_if_nothing_is_learnt
 from experiments.training.setup import Run, Setup, set_up, start
+from experiments.training.together import ending_together
 from experiments.training.training_data import Fold, seeds_of
 
 
@@ -31,9 +32,10 @@ def train(
     """Trains `method` in `run_dir`, resuming an interrupted run, and returns what summary.json says."""
     event_files.check(placement.tensorboard)
     check_folder(run_dir)
-    setup = set_up(method, experiment, placement, progress, fold)
-    with run_folder.owned(run_dir):
-        return train_owned(setup, run_dir, progress)
+    with ending_together(run_dir):
+        setup = set_up(method, experiment, placement, progress, fold)
+        with run_folder.owned(run_dir):
+            return train_owned(setup, run_dir, progress)
 
 
 def train_owned(setup: Setup, run_dir: Path, progress: Progress) -> dict[str, Any]:
