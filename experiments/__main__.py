@@ -1,7 +1,14 @@
 """Train and compare classifiers on noisy labels, find the wrong labels, and predict."""
 
+if __name__ == "__main__":
+    # Before the imports, which take seconds.
+    from experiments import interrupts
+
+    interrupted = interrupts.install()
+
 import dataclasses
 import importlib
+import logging
 import os
 import sys
 import warnings
@@ -13,7 +20,7 @@ import jax
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import presets, terminal, trust
+from experiments import compiled_programs, interrupts, presets, terminal, trust
 from experiments.commands import flags, flat
 from experiments.data import cache
 from experiments.terminal import Stopped, UserError, plain
@@ -43,12 +50,21 @@ def main(args: list[str] | None = None) -> int:
 
 def guarded(action: Callable[[Console], None]) -> int:
     """Runs `action`; returns the exit code, and tells what the user can mend in one line."""
+    terminal.print_any_name()
     console, errors = terminal.make_console(), terminal.make_console(stderr=True)
+    said: set[str] = set()
 
     def show_warning(message, *_, **__):
-        errors.print(plain(f"warning: {message}"), markup=False, highlight=False, soft_wrap=True)
+        text = compiled_programs.mended(str(message))
+        # One line for all programs that do not fit on a full disk.
+        if text != str(message) and text in said:
+            return
+        said.add(text)
+        errors.print(plain(f"warning: {text}"), markup=False, highlight=False, soft_wrap=True)
 
     warnings.showwarning = show_warning
+    # Matplotlib says at length where it keeps its fonts if the home folder cannot be written to.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     keep_compiled_programs()
     try:
         action(console)
@@ -68,12 +84,12 @@ def guarded(action: Callable[[Console], None]) -> int:
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        said = plain(f"error: there is not enough memory ({terminal.one_line(error)[:200]})")
-        errors.print(said, markup=False, highlight=False, soft_wrap=True)
+        text = plain(f"error: there is not enough memory ({terminal.one_line(error)[:200]})")
+        errors.print(text, markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
-        errors.print("interrupted; a training run resumes at its last checkpoint")
-        return 130
+        interrupts.say_unless_said()
+        return interrupts.CODE
     return 0
 
 
@@ -83,10 +99,15 @@ def keep_compiled_programs() -> None:
     # A bucket in a cloud has its own rules.
     if "://" in (named or ""):
         return
-    if not trust.may_hold_programs(Path(named or cache.folder() / "compiled")):
+    try:
+        kept_in = Path(named) if named else cache.folder() / "compiled"
+    # A user without a home folder keeps none.
+    except UserError:
+        return
+    if not trust.may_hold_programs(kept_in):
         jax.config.update("jax_compilation_cache_dir", None)
     elif named is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
+        jax.config.update("jax_compilation_cache_dir", str(kept_in))
         # Many small ones add up at every start.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
@@ -134,4 +155,8 @@ def run(command: Any, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # A library may have made something else of it.
+    if interrupted.is_set():
+        interrupts.leave(interrupts.CODE)
+    sys.exit(code)

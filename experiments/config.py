@@ -166,12 +166,12 @@ def default_run_dir(experiment: Experiment, method: str | None = None) -> Path:
         dataset = folder_name(where or kind)
     if data.labels_file is not None:
         file, key = label_file.parse(data.labels_file)
-        noise = ["labels", file.stem, *([folder_name(key)] if key else [])]
+        noise = ["labels", folder_name(file.stem), *([folder_name(key)] if key else [])]
     else:
         noise = [] if data.noise == "none" else [data.noise, str(data.noise_rate)]
     return Path("runs") / "-".join([dataset, *noise, folder_name(method) if method else "compare"])
 
 
 def folder_name(method: str) -> str:
-    """`name:key=value` without the characters that some file systems refuse."""
-    return re.sub(r"[:,/]", "-", re.sub(r"[^+:]*?([^/+:]+)\.py:", r"\1-", method))
+    """`name:key=value` without the characters that some file systems, or checkpoints, refuse."""
+    return re.sub(r"[:,/\\\ud800-\udfff]", "-", re.sub(r"[^+:]*?([^/+:]+)\.py:", r"\1-", method))

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableT
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.segment import Segment
+from rich.table import Table
 
 
 class UserError(Exception):
@@ -130,6 +132,25 @@ def check_output(output: Path | None, flag: str = "--output") -> None:
     """Raises UserError if a file cannot be written there."""
     if output is not None and not output.parent.is_dir():
         raise UserError(f"{flag} {output}: the folder {output.parent} does not exist")
+
+
+def print_any_name() -> None:
+    """Lets what cannot be written in the terminal's encoding come out as question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+# Terminals of fewer columns than the first would hide columns of a table: they get lines of the second.
+NARROW, ORDINARY = 60, 80
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Prints all of a table; on a very narrow terminal its lines continue on the next."""
+    if console.width < NARROW:
+        console = Console(file=console.file, width=ORDINARY, quiet=console.quiet)
+        console.push_render_hook(_AllPlainly())
+    console.print(table)
 
 
 class Progress:

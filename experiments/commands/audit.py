@@ -21,7 +21,7 @@ from experiments.commands.flags import Audit
 from experiments.data.dataset import Dataset, Images, Stream, class_names
 from experiments.runs import audit_files, contents, run_folder, saved_model
 from experiments.runs.audit_files import Verdict, is_wrong
-from experiments.terminal import Progress, UserError, plain
+from experiments.terminal import Progress, UserError, plain, print_table
 from experiments.training import loop, training_data
 from noisy_optax.audit import Dynamics
 
@@ -81,7 +81,7 @@ def audit(
     probabilities = evidence.probabilities[chosen].mean(axis=0)
     audit_files.write(run_dir, order, given, verdict, probabilities, dataset, result, progress)
     if verdict.learnt:
-        console.print(table(order[:10], given, verdict, dataset))
+        print_table(console, table(order[:10], given, verdict, dataset))
     else:
         progress.say(not_learnt(evidence, chosen, dataset))
     for line in in_words(rate, judged_wrong, len(given), int(evidence.dynamics.epochs.min())):

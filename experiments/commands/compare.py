@@ -16,10 +16,11 @@ from rich.text import Text
 from experiments import config, method_names, methods, presets, trust
 from experiments.commands.flags import Compare
 from experiments.config import Experiment, Placement
-from experiments.pages import plots
+from experiments.pages import drawing, plots
 from experiments.runs import event_files, long_table, run_folder
-from experiments.terminal import QUIET, Progress, UserError, plain
+from experiments.terminal import QUIET, Progress, UserError, plain, print_table
 from experiments.training import metrics
+from experiments.training.checkpoints import check_folder
 from experiments.training.loop import train
 from experiments.training.metrics import percent
 
@@ -32,11 +33,12 @@ def run(command: Compare, console: Console) -> None:
     event_files.check(command.tensorboard)
     presets.compare_labels(command.preset, experiment.data, Progress(console))
     placement = Placement(figure_format=command.figure_format, tensorboard=command.tensorboard)
+    default = config.default_run_dir(experiment, "matrix" if command.noises else None)
+    run_dir = command.run_dir or default
+    check_folder(run_dir)
     if command.noises:
-        run_dir = command.run_dir or config.default_run_dir(experiment, "matrix")
         matrix(command.methods, command.noises, experiment, run_dir, console, placement)
     else:
-        run_dir = command.run_dir or config.default_run_dir(experiment)
         compare(command.methods, experiment, run_dir, console, placement)
 
 
@@ -59,13 +61,15 @@ def compare(
     result = collect(summaries)
     if left_out := _earlier_methods(run_dir) - set(names):
         progress.say(f"{run_dir} also has {', '.join(sorted(left_out))}, not among --methods this time")
-    console.print(table(result))
+    print_table(console, table(result))
     long_table.write(run_dir / "results.csv", itertools.chain.from_iterable(tables))
-    picture = run_dir / f"comparison.{placement.figure_format}"
-    plots.comparison(histories, result["metric"], picture, title=describe(result))
     run_folder.write_json(run_dir / "summary.json", result)
+    picture = run_dir / f"comparison.{placement.figure_format}"
+    with drawing.spared(picture):
+        plots.comparison(histories, result["metric"], picture, title=describe(result))
     progress.say(f"results {run_dir / 'summary.json'}")
-    progress.say(f"picture {picture}")
+    if picture.exists():
+        progress.say(f"picture {picture}")
     if result["metric"] == "train_accuracy":
         progress.say(
             "there are no test or validation data: the methods are ranked by how well they reproduce the "
@@ -104,13 +108,15 @@ def matrix(
         results[noise] = collect(summaries)
 
     measured = {"cells": results, "provenance": run_folder.provenance()}
-    console.print(matrix_table(measured))
+    print_table(console, matrix_table(measured))
     long_table.write(run_dir / "results.csv", itertools.chain.from_iterable(tables))
-    picture = run_dir / f"matrix.{placement.figure_format}"
-    plots.matrix(accuracies(measured), picture)
     run_folder.write_json(run_dir / "matrix.json", measured)
+    picture = run_dir / f"matrix.{placement.figure_format}"
+    with drawing.spared(picture):
+        plots.matrix(accuracies(measured), picture)
     progress.say(f"results {run_dir / 'matrix.json'}")
-    progress.say(f"picture {picture}")
+    if picture.exists():
+        progress.say(f"picture {picture}")
     return measured
 
 

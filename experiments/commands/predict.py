@@ -54,9 +54,7 @@ def predict(run_dir: Path, data: str, output: Path | None, progress: Progress) -
         )
 
     of_seeds = saved_model.probabilities(model, images)
-    if not np.isfinite(of_seeds).all():
-        raise UserError(f"{run_dir}: the training diverged, its predictions are not finite; train it anew")
-    probabilities = of_seeds.mean(axis=0)
+    probabilities = of_seeds[saved_model.well_trained(run_dir, model, of_seeds)].mean(axis=0)
     _write(output, probabilities, names, named_by, class_names)
 
     predicted = probabilities.argmax(axis=1)

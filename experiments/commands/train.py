@@ -49,4 +49,6 @@ def say_results(
     if summary.get("noticed"):
         progress.say(f"{method}: {summary['noticed']}")
     progress.say(f"results {run_dir / 'summary.json'}")
-    progress.say(f"picture {run_dir / f'curves.{placement.figure_format}'}")
+    picture = run_dir / f"curves.{placement.figure_format}"
+    if picture.exists():
+        progress.say(f"picture {picture}")

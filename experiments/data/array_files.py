@@ -315,7 +315,7 @@ def _map(path: Path, archive: np.lib.npyio.NpzFile, name: str, progress: Progres
                 f"another folder with the variable XDG_CACHE_HOME"
             )
         with archive.zip.open(entry) as source:  # type: ignore[union-attr]
-            root, state = path.resolve(), path.stat()
-            key = cache.fingerprint(entry.CRC, entry.file_size, state.st_size, state.st_mtime_ns)
+            root = path.resolve()
+            key = cache.fingerprint(entry.CRC, entry.file_size, *cache.state_of(path))
             kept_as = f"{root.stem[:100]}-{cache.fingerprint(root)[:12]}-{name}"
             return cache.mapped(kept_as, key, source, lambda: progress.say(f"{path}: copying {name} once"))

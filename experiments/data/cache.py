@@ -16,8 +16,16 @@ from experiments.terminal import UserError
 
 
 def folder() -> Path:
-    """`noisy_optax` in the user's cache folder, which XDG_CACHE_HOME may name."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "noisy_optax"
+    """`noisy_optax` in the user's cache folder, which XDG_CACHE_HOME may name.
+
+    Raises UserError for a user without a home folder.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "noisy_optax"
+    except RuntimeError as error:
+        raise UserError(
+            "there is no home folder to keep a copy in; name a folder with the variable XDG_CACHE_HOME"
+        ) from error
 
 
 def free_space() -> int:
@@ -31,12 +39,26 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
+def state_of(path: Path) -> tuple[int, ...]:
+    """What the system says of a file and is no longer so once its content is another.
+
+    The number and the time of change catch a file that was replaced or rewritten under its old size and date,
+    which a program can set. What is still trusted: a disk that does not keep a time of change (FAT, some
+    network disks), two changes within one tick of its clock, and what is done to a disk under the system.
+    """
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 def arrays(name: str, key: str, make: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
     """What `make` returns, from the file `name` if that was written under the same `key` and is whole.
 
     There is one file for a name: what has changed takes the place of what it was.
     """
-    path = folder() / f"{name}.npz"
+    try:
+        path = folder() / f"{name}.npz"
+    except UserError:
+        return make()
     found = _read(path, key)
     if found is None:
         found = make()

@@ -166,7 +166,7 @@ def _cached(
     builder: Any, split: str, kind: str, make: Callable[[], dict[str, NDArray]]
 ) -> dict[str, NDArray]:
     root = Path(builder.data_path)
-    state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(root.iterdir())]
+    state = [(path.name, *cache.state_of(path)) for path in sorted(root.iterdir())]
     name = f"{builder.info.name}-{split}-{cache.fingerprint(root.resolve())[:12]}-{kind}"
     return cache.arrays(name, cache.fingerprint(image_files.DECODER, *state), make)
 

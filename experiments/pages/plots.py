@@ -13,6 +13,8 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 
+from experiments.pages import drawing
+from experiments.pages.drawing import as_it_is
 from experiments.runs import run_folder
 
 # Draws on axes of its own.
@@ -72,7 +74,7 @@ def overlay(
 
     def draw(axes):
         for name, history in histories.items():
-            _band(axes, [epoch[metric] for epoch in history], name, **(styles or {}).get(name, {}))
+            _band(axes, [epoch[metric] for epoch in history], as_it_is(name), **(styles or {}).get(name, {}))
         label = "wrong training labels reproduced" if metric == "memorised" else metric.replace("_", " ")
         axes.set(xlabel="epoch", ylabel=label, ylim=(0, 1.01))
 
@@ -120,8 +122,10 @@ def threshold_panels(history: History) -> list[Panel]:
         axes.set(title="probability below which is clipped", xlabel="epoch", ylim=(0, 1.01))
 
     def slope(axes):
-        _band(axes, [epoch["tau"] for epoch in history], "tau")
-        axes.set(title="largest slope left, tau", xlabel="epoch", yscale="log")
+        taus = np.asarray([epoch["tau"] for epoch in history], float)
+        _band(axes, taus, "tau")
+        scale = "log" if (taus > 0).any() else "linear"
+        axes.set(title="largest slope left, tau", xlabel="epoch", yscale=scale)
 
     def means(axes):
         for component, label in enumerate(("clean", "noisy")):
@@ -149,19 +153,24 @@ def mixture(
 
 def mixture_panel(losses: np.ndarray, valid: np.ndarray, measured: dict[str, Any]) -> Panel:
     """The panel of `mixture`."""
-    shown = losses[0][valid[0]]
+    # A run that diverged may have none that is a number.
+    shown = losses[0][valid[0] & np.isfinite(losses[0])]
     means, variances, weights = (
-        np.asarray(measured[f"mixture_{name}"])[0] for name in ("means", "variances", "weights")
+        np.asarray(measured[f"mixture_{name}"], float)[0] for name in ("means", "variances", "weights")
     )
-    threshold = -np.log(np.asarray(measured["probability_threshold"])[0])
+    threshold = -np.log(np.asarray(measured["probability_threshold"], float)[0])
 
     def draw(axes):
         axes.set_title("latest losses of the first seed")
         bins = np.linspace(0, max(shown.max(initial=0), 1e-3) * 1.02, 60)
         label = f"{len(shown)} latest examples"
-        heights, _, _ = axes.hist(shown, bins.tolist(), density=True, color="0.5", alpha=0.4, label=label)
+        # Of nothing, a density is no number.
+        counted = {"density": len(shown) > 0, "color": "0.5", "alpha": 0.4, "label": label}
+        heights, _, _ = axes.hist(shown, bins.tolist(), **counted)
         grid = np.linspace(bins[0], bins[-1], 500)
-        fitted = zip(means, variances, weights, ("clean", "noisy"), strict=True) if np.ptp(means) else ()
+        # Without a fit, the means are equal or are not numbers.
+        is_fitted = np.ptp(means) > 0 and np.isfinite([means, variances, weights]).all()
+        fitted = zip(means, variances, weights, ("clean", "noisy"), strict=True) if is_fitted else ()
         for mean, variance, weight, label in fitted:
             density = weight * np.exp(-((grid - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
             axes.plot(grid, density, label=f"{label}, weight {weight:.2f}")
@@ -169,8 +178,8 @@ def mixture_panel(losses: np.ndarray, valid: np.ndarray, measured: dict[str, Any
             axes.axvline(threshold, color="black", linestyle=":", label="clipped beyond")
         # The clean component's peak is often so narrow that the rest would vanish on a linear scale, and so
         # high that it would squeeze the histogram on any.
-        axes.set(xlabel="-log p of the given label", ylabel="density", yscale="log")
         axes.set_ylim(1e-3, 10 * max(np.max(heights), 1))
+        axes.set(xlabel="-log p of the given label", ylabel="density", yscale="log")
         axes.legend(loc="best", frameon=False)
 
     return draw
@@ -250,8 +259,8 @@ def matrix(
             color="white" if lost > 10 else "black",
             weight="bold" if lost == 0 else "normal",
         )
-    axes.set_xticks(range(len(cells)), [cell.replace("-", "\n", 1) for cell in cells])
-    axes.set_yticks(range(len(methods)), [method.replace(",base", ",\nbase") for method in methods])
+    axes.set_xticks(range(len(cells)), [as_it_is(cell).replace("-", "\n", 1) for cell in cells])
+    axes.set_yticks(range(len(methods)), [as_it_is(name).replace(",base", ",\nbase") for name in methods])
     axes.tick_params(length=0, labelsize="small")
     figure.colorbar(image, label="points below the best of the column", extend="max")
     axes.set_title(title, fontsize="medium")
@@ -302,19 +311,22 @@ def svg(panel: Panel, name: str) -> Drawing:
             axes.set_ylabel("")
         axes.set_title("")
         file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True)
+        with drawing.in_any_script():
+            figure.savefig(file, format="svg", transparent=True)
     # Without what comes before: its style would hold for the whole page.
-    drawing = file.getvalue().partition('<g id="figure_1">')[2]
-    drawing = re.sub(r" font-family: [^;\"]*;?", "", drawing.replace("#000000", "currentColor"))
-    drawing = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", drawing)
+    element = file.getvalue().partition('<g id="figure_1">')[2]
+    element = re.sub(r" font-family: [^;\"]*;?", "", element.replace("#000000", "currentColor"))
+    element = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", element)
     width, height = 72 * figure.get_size_inches()
     opening = f'<svg role="img" aria-label="{html.escape(words)}" viewBox="0 0 {width:g} {height:g}">'
-    return Drawing(heading, f"{opening}\n<g>{drawing}")
+    return Drawing(heading, f"{opening}\n<g>{element}")
 
 
 def _in_words(axes: Axes) -> str:
     """What a panel shows, for those who do not see it: of lines over epochs, where they begin and end."""
-    lines = [(str(line.get_label()), np.asarray(line.get_ydata(), float)) for line in axes.lines]
+    lines = [
+        (drawing.read(str(line.get_label())), np.asarray(line.get_ydata(), float)) for line in axes.lines
+    ]
     if axes.get_xlabel() != "epoch":
         return f"{axes.get_title()}: density of {', '.join(label for label, _ in lines)}"
     courses = [f"{label} from {values[0]:.3g} to {values[-1]:.3g}" for label, values in lines]
@@ -326,7 +338,7 @@ def _side_by_side(panels: list[Panel], size: tuple[float, float], title: str) ->
     """A figure of panels, each of that width and height in inches."""
     width, height = size
     figure = matplotlib.figure.Figure(figsize=(width * len(panels), height), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(as_it_is(title))
     for axes, draw in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         draw(axes)
     return figure
@@ -344,5 +356,5 @@ def _band(axes: Axes, values: Iterable[Iterable[float | None]], label: str, **st
 
 
 def _save(figure: matplotlib.figure.Figure, path: Path) -> None:
-    with run_folder.whole(path) as unfinished:
+    with run_folder.whole(path) as unfinished, drawing.in_any_script():
         figure.savefig(unfinished, dpi=120, format=path.suffix.removeprefix("."))

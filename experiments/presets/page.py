@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.presets.preset import NOT_VERIFIED, Preset, cost, work
+from experiments.terminal import print_table
 
 
 def show(presets: list[Preset], console: Console, *, details: bool) -> None:
@@ -21,7 +22,7 @@ def show(presets: list[Preset], console: Console, *, details: bool) -> None:
     if details:
         _show_details(presets, console)
     else:
-        console.print(_table(presets))
+        print_table(console, _table(presets))
 
 
 def _table(presets: list[Preset]) -> Table:

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 import noisy_optax as nox
 from experiments import csv_files
 from experiments.config import Experiment
-from experiments.data.dataset import Dataset, Images, Stream
+from experiments.data.dataset import Dataset
 from experiments.runs import json_records, run_folder, saved_config, saved_model
-from experiments.runs.saved_model import Trained
 from experiments.terminal import Progress, UserError
 from experiments.training import metrics, training_data
 
@@ -246,18 +245,17 @@ def predict(run: Run, data: Data, progress: Progress) -> Predictions:
     by = "the model selected on validation labels" if model.selected else f"the model of epoch {model.epoch}"
     progress.say(f"{run.folder}: predicting with {by}")
     dataset, test = data.dataset, None
+    of_train = saved_model.probabilities(model, dataset.train_images)
+    well = saved_model.well_trained(run.folder, model, of_train)
     if dataset.test_images is not None and dataset.test_labels is not None:
-        test = _pairs(dataset.test_labels, _classes(model, dataset.test_images), dataset.num_classes)
-    given = _pairs(data.given, _classes(model, dataset.train_images), dataset.num_classes)
+        of_test = saved_model.probabilities(model, dataset.test_images)[well]
+        test = _pairs(dataset.test_labels, of_test.argmax(axis=-1), dataset.num_classes)
+    given = _pairs(data.given[well], of_train[well].argmax(axis=-1), dataset.num_classes)
     loss = model.state.loss
     queue = None
     if isinstance(loss, nox.ogc.OGCState):
         queue = np.asarray(loss.queue), np.asarray(loss.valid), model.epoch
     return Predictions(by, test, given, queue)
-
-
-def _classes(model: Trained, images: Images | Stream) -> NDArray[np.integer]:
-    return saved_model.probabilities(model, images).argmax(axis=-1)
 
 
 def _pairs(labels: NDArray, predicted: NDArray, num_classes: int) -> NDArray[np.integer]:

@@ -98,12 +98,9 @@ def claim(run_dir: Path, config: dict[str, Any]) -> None:
     The first process makes it; the others wait, and check that theirs is the same configuration.
     """
     if devices.is_main_process():
-        try:
-            _claim(run_dir, config)
-        finally:
-            devices.wait_for_all_processes("claimed")
-    else:
-        devices.wait_for_all_processes("claimed")
+        _claim(run_dir, config)
+    devices.wait_for_all_processes("claimed")
+    if not devices.is_main_process():
         _check_same(run_dir, config)
 
 
@@ -136,7 +133,7 @@ def _check_same(run_dir: Path, config: dict[str, Any]) -> None:
         ]
         raise UserError(
             f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
-            f"choose another --run-dir or delete it"
+            f"choose another --run-dir"
         )
 
 
@@ -160,6 +157,10 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return content["config"]
 
 
+# The checkpoints beside damaged metrics are good.
+_ANEW = "bring back a copy of the file, or train anew in another --run-dir (the model is kept, see `predict`)"
+
+
 def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
     """The metrics of the first `epochs` epochs; lines beyond them are dropped from the file."""
     path = run_dir / "metrics.jsonl"
@@ -167,11 +168,9 @@ def read_metrics(run_dir: Path, epochs: int) -> list[dict[str, Any]]:
         lines = path.read_text().splitlines()[:epochs] if path.exists() else []
         metrics = [_epoch(line) for line in lines]
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: damaged ({error}); delete the run folder to start anew") from error
+        raise UserError(f"{path}: damaged ({error}); {_ANEW}") from error
     if len(metrics) < epochs:
-        raise UserError(
-            f"{path}: has {len(metrics)} epochs, the checkpoint {epochs}; delete the run folder to start anew"
-        )
+        raise UserError(f"{path}: has {len(metrics)} epochs, the checkpoint {epochs}; {_ANEW}")
     write_text(path, "".join(line + "\n" for line in lines))
     return metrics
 

@@ -1,5 +1,6 @@
 """What a run left behind, read for use: the model it ships and what that model says of images."""
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +11,13 @@ import numpy as np
 from experiments import trust
 from experiments.config import Experiment
 from experiments.data.dataset import Images, Stream
-from experiments.runs import saved_config
+from experiments.runs import run_folder, saved_config
 from experiments.terminal import UserError
 from experiments.training.checkpoints import Checkpoints, abstract
 from experiments.training.evaluation import compile_evaluation
 from experiments.training.setup import assemble, shape_of_run
 from experiments.training.steps import Inputs, StepParts, TrainState
+from experiments.training.training_data import seeds_of
 
 
 class Trained(NamedTuple):
@@ -25,6 +27,7 @@ class Trained(NamedTuple):
       state: after the last epoch, with the state of the loss.
       params: of the model that is shipped: of the last epoch, or those selected on validation labels.
       statistics: BatchNorm's, that belong to `params`.
+      accuracy: of the selected model of each seed on validation labels, `[seeds]`, -1 for none; or None.
       resolved: what the configuration does not say, from config.json: classes, shapes, number of examples.
     """
 
@@ -38,6 +41,7 @@ class Trained(NamedTuple):
     params: Any
     statistics: Any
     inputs: Inputs
+    accuracy: Any = None
 
 
 def restore(run_dir: Path) -> Trained:
@@ -65,6 +69,7 @@ def restore(run_dir: Path) -> Trained:
         shipped.params,
         shipped.statistics,
         inputs,
+        None if selected is None else selected.accuracy,
     )
 
 
@@ -73,3 +78,32 @@ def probabilities(trained: Trained, images: Images | Stream) -> np.ndarray:
     evaluate = compile_evaluation(trained.parts, trained.experiment.seeds)
     logits = evaluate(trained.params, trained.statistics, trained.inputs, images)
     return np.asarray(jax.nn.softmax(logits))
+
+
+def well_trained(run_dir: Path, trained: Trained, of_seeds: np.ndarray) -> list[int]:
+    """Which seeds did not diverge, counted from 0; a warning names the others, UserError if all did.
+
+    Args:
+      run_dir: of the run.
+      trained: read from it.
+      of_seeds: the probabilities that each seed gives, `[seeds, n, C]`.
+    """
+    seeds = seeds_of(trained.experiment)
+    is_well = np.isfinite(of_seeds).all(axis=(1, 2))
+    summary = run_dir / "summary.json"
+    if trained.accuracy is not None:
+        # Without an epoch that could be selected, the parameters are the initial ones.
+        is_well &= np.asarray(trained.accuracy) >= 0
+    elif summary.exists():
+        # A loss that is no number can leave parameters that are.
+        diverged = run_folder.read_summary(summary).get("diverged") or []
+        is_well &= ~np.isin(seeds, diverged)
+    if not is_well.any():
+        raise UserError(f"{run_dir}: the training diverged, its predictions mean nothing; train it anew")
+    if not is_well.all():
+        lost = ", ".join(str(seed) for seed, well in zip(seeds, is_well, strict=True) if not well)
+        warnings.warn(
+            f"{run_dir}: left out, since their training diverged: seed {lost} (of {len(seeds)} seeds)",
+            stacklevel=2,
+        )
+    return np.flatnonzero(is_well).tolist()

@@ -13,10 +13,11 @@ from experiments.config import Experiment, Placement
 from experiments.runs import event_files, long_table, run_folder, saved_columns
 from experiments.terminal import Progress, Stopped
 from experiments.training import devices, epoch_loops, metrics
-from experiments.training.checkpoints import Checkpoints, abstract
+from experiments.training.checkpoints import Checkpoints, abstract, check_folder
 from experiments.training.checkpoints_within_epochs import WithinEpochs
 from experiments.training.measurement import compile_measurement, warn_if_diverged, warn_if_nothing_is_learnt
 from experiments.training.setup import Run, Setup, set_up, start
+from experiments.training.together import ending_together
 from experiments.training.training_data import Fold, seeds_of
 
 
@@ -30,9 +31,11 @@ def train(
 ) -> dict[str, Any]:
     """Trains `method` in `run_dir`, resuming an interrupted run, and returns what summary.json says."""
     event_files.check(placement.tensorboard)
-    setup = set_up(method, experiment, placement, progress, fold)
-    with run_folder.owned(run_dir):
-        return train_owned(setup, run_dir, progress)
+    check_folder(run_dir)
+    with ending_together(run_dir):
+        setup = set_up(method, experiment, placement, progress, fold)
+        with run_folder.owned(run_dir):
+            return train_owned(setup, run_dir, progress)
 
 
 def train_owned(setup: Setup, run_dir: Path, progress: Progress) -> dict[str, Any]:
@@ -97,7 +100,8 @@ def resume(
     epoch, run = 0, start(setup)
     if restored := checkpoints.restore(abstract(run, sharding)):
         epoch, run = restored
-        checkpoints.set_aside_after(epoch)
+        for kept in checkpoints.set_aside_after(epoch):
+            progress.say(f"{run_dir}: a damaged checkpoint is kept as {kept}")
         progress.say(f"{run_dir}: resuming after epoch {epoch}")
     if within_epochs is not None:
         epoch, step, run = within_epochs.restore(epoch, run, sharding)
@@ -138,7 +142,7 @@ def is_time_over(placement: Placement, started: float) -> bool:
 def finish(
     setup: Setup, run_dir: Path, run: Run, history: list[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
-    """Draws the pictures of a finished run and writes its summary, last of all."""
+    """Writes the summary of a finished run and draws its pictures, which must not cost it the summary."""
     given, noticed = setup.given, setup.parts.method.noticed
     summary = {
         **metrics.summarize(history),
@@ -152,33 +156,43 @@ def finish(
         "provenance": run_folder.provenance(),
     }
     if devices.is_main_process():
-        plot(setup, history, run.state.loss, run_dir)
         seeds = summary["seeds"]
         long_table.write(
             run_dir / "results.csv",
             long_table.rows(setup.method, setup.experiment.data, seeds, run_folder.as_read(history)),
         )
-    # Last: this file says that the run is finished.
+    # This file says that the run is finished.
     run_folder.write_json(run_dir / "summary.json", summary)
+    if devices.is_main_process():
+        plot(setup, history, run.state.loss, run_dir)
     return summary
 
 
 def diverged_seeds(setup: Setup, history: list[dict[str, Any]]) -> list[int]:
     """The seeds whose training loss was not finite in the last epoch."""
-    losses = zip(seeds_of(setup.experiment), history[-1]["train_loss"], strict=True)
-    return [seed for seed, loss in losses if not np.isfinite(loss)]
+    # As it is read back from a file, what is not a number is None.
+    losses = np.asarray(history[-1]["train_loss"], float)
+    return [
+        seed for seed, loss in zip(seeds_of(setup.experiment), losses, strict=True) if not np.isfinite(loss)
+    ]
 
 
 def plot(setup: Setup, history: list[dict[str, Any]], loss_state: Any, run_dir: Path) -> None:
     """The pictures of a finished run."""
     # Here, so that training begins before Matplotlib has been imported.
-    from experiments.pages import plots
+    from experiments.pages import drawing, plots
 
     method, suffix = setup.method, setup.placement.figure_format
-    plots.curves(history, run_dir / f"curves.{suffix}", title=method)
+
+    def draw(name, function, *args):
+        path = run_dir / f"{name}.{suffix}"
+        with drawing.spared(path):
+            function(*args, path, title=method)
+
+    draw("curves", plots.curves, history)
     if "group_b" in history[-1]:
-        plots.groups(history, run_dir / f"groups.{suffix}", title=method)
+        draw("groups", plots.groups, history)
     if isinstance(loss_state, nox.ogc.OGCState):
         queue, valid = np.asarray(loss_state.queue), np.asarray(loss_state.valid)
-        plots.threshold(history, run_dir / f"threshold.{suffix}", title=method)
-        plots.mixture(queue, valid, history[-1], run_dir / f"mixture.{suffix}", title=method)
+        draw("threshold", plots.threshold, history)
+        draw("mixture", plots.mixture, queue, valid, history[-1])

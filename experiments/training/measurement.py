@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 import noisy_optax as nox
 from experiments.data import stream
@@ -53,7 +54,10 @@ def compile_measurement(setup: Setup, evaluate: Callable) -> Callable[..., tuple
             )
         ended = state.training._replace(audit=end_epoch(state.training.audit, held_out))
         state = state._replace(training=ended)
-        return Run(state, select(run.selected, state, measured), setup.inputs), measured
+        usable = np.isfinite(measured["train_loss"])
+        if held_out is not None:
+            usable &= np.isfinite(np.asarray(held_out)).all(axis=(1, 2))
+        return Run(state, select(run.selected, state, measured, usable), setup.inputs), measured
 
     return measure
 
@@ -100,12 +104,18 @@ def group_measurement(setup: Setup) -> Callable[[TrainState], dict[str, Any]]:
     return lambda state: run(state, inputs, images, given, clean)
 
 
-def select(selected: Selected | None, state: TrainState, measured: dict[str, Any]) -> Selected | None:
-    """The better of `selected` and the present parameters by accuracy on the held-out given labels."""
+def select(
+    selected: Selected | None, state: TrainState, measured: dict[str, Any], usable: NDArray[np.bool_]
+) -> Selected | None:
+    """The better of `selected` and the present parameters by accuracy on the held-out given labels.
+
+    Those of a seed that is not `usable`, which has diverged, are never the better ones: without a number in
+    its logits it predicts the first class, which can be right often.
+    """
     if selected is None:
         return None
     accuracy = jnp.asarray(measured["validation_accuracy"], jnp.float32)
-    better = accuracy > selected.accuracy
+    better = (accuracy > selected.accuracy) & usable
 
     def choose(new, old):
         return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)

@@ -1,6 +1,7 @@
 """A folder of image files, with one sub-folder for each class."""
 
 import math
+import os
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -185,13 +186,23 @@ def find(folder: Path, classes: list[str]) -> Files:
 
 
 def _files(folder: Path, *, deep: bool) -> list[Path]:
-    """Files in the order of their paths, without hidden ones, which file managers leave behind."""
-    found = folder.rglob("*") if deep else folder.glob("*")
-    return sorted(path for path in found if path.is_file() and not _is_hidden(path.relative_to(folder)))
+    """Files in the order of their paths, without hidden ones, which file managers leave behind.
 
+    Raises UserError for a folder that cannot be opened, whose pictures would be missing otherwise.
+    """
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    def refuse(error):
+        raise UserError(
+            f"{error.filename}: the folder cannot be read ({error.strerror}); make it readable, or move it "
+            f"out of {folder}"
+        ) from error
+
+    found: list[Path] = []
+    # Unlike `glob`, which leaves out what it may not read.
+    for root, folders, names in os.walk(folder, onerror=refuse) if folder.is_dir() else ():
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
+        found += [Path(root, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
 def _warn_of_single_images(folder: Path, classes: list[str], labels: Labels) -> None:
@@ -260,6 +271,6 @@ def _cached_form(folder: Path, paths: list[Path], progress: Progress, image_size
 def _cache_key(kind: str, folder: Path, paths: list[Path], image_size: int | None) -> tuple[str, str]:
     """A file name for each folder and size, and a key that a change in any file changes."""
     root = folder.resolve()
-    state = [(path.relative_to(folder), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
+    state = [(path.relative_to(folder), *cache.state_of(path)) for path in paths]
     name = f"{root.name}-{cache.fingerprint(root, image_size)[:12]}-{kind}"
     return name, cache.fingerprint(image_files.DECODER, image_size, *state)

@@ -32,6 +32,10 @@ def test_a_diverged_run_is_marked_and_nothing_is_derived_from_it(tmp_path, capsy
     run = tmp_path / "run"
     assert main(["train", "--method", "cross_entropy", *DIVERGING, "--run-dir", str(run)]) == 0
     assert json.loads((run / "summary.json").read_text())["diverged"] == [0]
+    # As if it had been killed before it was summed up: what is not a number is then read from a file.
+    (run / "summary.json").unlink()
+    assert main(["train", "--method", "cross_entropy", *DIVERGING, "--run-dir", str(run)]) == 0
+    assert json.loads((run / "summary.json").read_text())["diverged"] == [0]
     for command in (["predict", str(run), "digits"], ["audit", str(run)]):
         assert main(command) == 2
         assert "the training diverged" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 
@@ -199,6 +200,36 @@ def test_a_change_in_the_folder_is_noticed(tmp_path, decoded):
     assert len(list(cache.folder().iterdir())) == 1
 
 
+def same_dates(source, target):
+    """Gives each file of one folder the date of the same file of the other."""
+    for path in source.rglob("*.png"):
+        state = path.stat()
+        os.utime(target / path.relative_to(source), ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", ["in place", "another folder"])
+def test_other_pictures_of_the_same_size_and_date_are_noticed(tmp_path, change, decoded):
+    data, other = tmp_path / "data", tmp_path / "other"
+    tree(data)
+    shutil.copytree(data, other)
+    for path in other.rglob("*.png"):
+        # Not compressed, so that the files are of one length.
+        for folder_, value in ((data, 1), (other, 2)):
+            picture = Image.fromarray(np.full((4, 4, 3), value, np.uint8))
+            picture.save(folder_ / path.relative_to(other), compress_level=0)
+    same_dates(data, other)
+    assert load(data).train_images.max() == 1
+    if change == "in place":
+        shutil.copytree(data, tmp_path / "before", copy_function=shutil.copy2)
+        for path in other.rglob("*.png"):
+            (data / path.relative_to(other)).write_bytes(path.read_bytes())
+        same_dates(tmp_path / "before", data)
+    else:
+        data.rename(tmp_path / "before")
+        other.rename(data)
+    assert load(data).train_images.max() == 2
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "other", "pickled"])
 def test_a_damaged_cache_is_made_anew(tmp_path, damage, decoded):
     tree(tmp_path / "data", size=(40, 40))
@@ -226,6 +257,25 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="cannot be written .*; the images are read anew next time"):
         assert len(load(tmp_path / "data").train_images) == 9
+
+
+@pytest.mark.parametrize("place", ["bee", "bee/more"])
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, place, monkeypatch):
+    """As for a person who may not open it; root may."""
+    tree(tmp_path)
+    write(tmp_path / "bee" / "more" / "3.png")
+    real = os.scandir
+
+    def refuse(path="."):
+        if os.fspath(path) == str(tmp_path / place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=rf"{place}: the folder cannot be read \(Permission denied\)"):
+        load(tmp_path)
+    with pytest.raises(UserError, match="the folder cannot be read"):
+        sources.load_images(str(tmp_path), THREE)
 
 
 @pytest.fixture
