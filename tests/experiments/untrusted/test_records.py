@@ -10,7 +10,7 @@ from experiments import json_types
 from experiments.__main__ import main
 from experiments.data.tables import encoding
 from experiments.data.tables import read as tables
-from experiments.runs import contents, run_folder, saved_columns, saved_config
+from experiments.runs import contents, json_records, run_folder, saved_columns, saved_config
 from experiments.terminal import UserError
 
 VALUES = (None, True, -1, 3, 0.5, 10**400, "x", [], [[]], {}, {"x": []})
@@ -111,6 +111,29 @@ def test_every_value_of_metrics_is_checked(received):
         assert how == "read" or ("metrics.jsonl: line " in said and "\n" not in said)
         count += how == "refused"
     assert count > 50
+
+
+EPOCH = {"epoch": 1, "train_loss": [1.0, None], "train_accuracy": [0.5, 0.5], "test_recall": [[1, 0], [1, 0]]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"weights": [0.5]}, "weights has the shape"),
+        ({"train_accuracy": [[0.5], [0.5]]}, "train_accuracy has the shape"),
+        ({"test_recall": [[1], [1]]}, "test_recall has the shape"),
+        ({"test_recall": [[1, 0], [1]]}, "expected lists of the same length"),
+        ({"train_loss": []}, "has the shape"),
+        ({"group_a": [0.1, 0.1]}, "expected all of group_a, group_b, group_c"),
+        ({"memorised": [0.1, 0.1]}, "expected the metrics that the first line has"),
+        ({"train_loss": "1"}, "train_loss must be"),
+        ({"epoch": 0.5}, "expected the metrics of an epoch"),
+    ],
+)
+def test_metrics_are_of_one_shape(changes, said):
+    found = json_records.wrong_epoch({**EPOCH, **changes}, EPOCH, num_classes=2)
+    assert found is None if said is None else said in found
 
 
 def test_a_report_of_what_was_read_does_not_fail(received, capfd):
