@@ -1,0 +1,5 @@
+"""x"""
+
+from tests.mutations.mutation import Mutation
+
+MUTATIONS: tuple[Mutation, ...] = ()

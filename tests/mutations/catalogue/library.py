@@ -1,0 +1,118 @@
+"""Mistakes in the rest of the library: sharpness, schedules, noise, per-example gradients."""
+
+from tests.mutations.mutation import Mutation
+
+MUTATIONS = (
+    Mutation(
+        "rho_sign",
+        "noisy_optax/sharpness/_perturbation.py",
+        "_tree.with_norm(_schedule.at(rho, count), gradient)",
+        "_tree.with_norm(-_schedule.at(rho, count), gradient)",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "running_mean_starts_at_zero",
+        "noisy_optax/sharpness/_perturbation.py",
+        "decay = jnp.where(count == 0, jnp.zeros_like(decay), decay)",
+        "decay = jnp.where(count < 0, jnp.zeros_like(decay), decay)",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "norm_without_guard_at_zero",
+        "noisy_optax/sharpness/_tree.py",
+        "/ jnp.where(length == 0, jnp.ones_like(length), length)",
+        "/ length",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "alpha_on_group_a",
+        "noisy_optax/sharpness/_combination.py",
+        "group_masks(g, s).b",
+        "group_masks(g, s).a",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "gsam_adds_what_it_should_remove",
+        "noisy_optax/sharpness/_combination.py",
+        "jnp.subtract, second, _tree.scale",
+        "jnp.add, second, _tree.scale",
+        "sharpness/test_transformation.py",
+    ),
+    Mutation(
+        "equal_components_in_group_b",
+        "noisy_optax/sharpness/_groups.py",
+        "along < size",
+        "along <= size",
+        "test_diagnostics.py",
+    ),
+    Mutation(
+        "chunks_summed_instead_of_averaged",
+        "noisy_optax/sharpness/_m_sharpness.py",
+        "lambda x: jnp.mean(x, axis=0), updates",
+        "lambda x: jnp.sum(x, axis=0), updates",
+        "sharpness/test_m_sharpness.py",
+    ),
+    Mutation(
+        "micro_batches_counted_from_two",
+        "noisy_optax/sharpness/_micro_batches.py",
+        "(jnp.arange(1, count + 1), micro_batches)",
+        "(jnp.arange(2, count + 2), micro_batches)",
+        "sharpness/test_micro_batches.py",
+    ),
+    Mutation(
+        "saner_epoch_from_zero",
+        "noisy_optax/schedules.py",
+        "count // steps_per_epoch + 1, epochs",
+        "count // steps_per_epoch, epochs",
+        "test_schedules.py",
+    ),
+    Mutation(
+        "dal_epochs_one_short",
+        "noisy_optax/schedules.py",
+        "np.arange(operator.index(total_epochs) + 1, dtype=np.float64)",
+        "np.arange(operator.index(total_epochs), dtype=np.float64)",
+        "test_schedules.py",
+    ),
+    Mutation(
+        "true_class_not_excluded",
+        "noisy_optax/noise.py",
+        "labels, rate, (1, num_classes), num_classes",
+        "labels, rate, (0, num_classes), num_classes",
+        "test_noise.py",
+    ),
+    Mutation(
+        "true_class_not_excluded_by_instance",
+        "noisy_optax/noise.py",
+        "jnp.where(labels[:, None] == classes[None, :], -jnp.inf, scores)",
+        "scores",
+        "test_noise.py",
+    ),
+    Mutation(
+        "noise_matrix_transposed",
+        "noisy_optax/noise.py",
+        "cumulative = jnp.cumsum(matrix, axis=1)",
+        "cumulative = jnp.cumsum(matrix.T, axis=1)",
+        "test_noise.py",
+    ),
+    Mutation(
+        "example_weights_unused",
+        "noisy_optax/per_example.py",
+        "jnp.sum(values * weights.astype(values.dtype))",
+        "jnp.sum(values)",
+        "test_per_example.py",
+    ),
+    Mutation(
+        "last_chunk_dropped",
+        "noisy_optax/per_example.py",
+        "if whole < size:",
+        "if whole > size:",
+        "test_per_example.py",
+    ),
+    Mutation(
+        "fitting_ratio_upside_down",
+        "noisy_optax/diagnostics.py",
+        "jnp.mean(rate, where=~clean) / jnp.mean(rate, where=clean)",
+        "jnp.mean(rate, where=clean) / jnp.mean(rate, where=~clean)",
+        "test_diagnostics.py",
+    ),
+)
