@@ -185,4 +185,32 @@ MUTATIONS = (
         "jax.lax.stop_gradient(jnp.exp(0 * log_top))",
         "losses/test_relative_generalized_cross_entropy.py",
     ),
+    Mutation(
+        "second_gradient_divided_by_masked_examples_too",
+        "noisy_optax/ogc/_clip_by_probability.py",
+        "kept = losses.size if where is None else jnp.maximum(jnp.sum(where, dtype=losses.dtype), 1.0)",
+        "kept = losses.size",
+        "ogc/test_per_example.py::test_the_second_gradient_is_the_mean_over_what_is_kept",
+    ),
+    Mutation(
+        "variance_of_the_norms_in_the_unit_of_the_mean",
+        "noisy_optax/ogc/_clip_by_gradient_norm.py",
+        "variances=mixture.variances * unit)",
+        "variances=mixture.variances * jnp.sqrt(unit))",
+        "ogc/test_per_example.py::test_the_mixture_is_of_the_square_roots_of_the_norms_in_their_own_unit",
+    ),
+    Mutation(
+        "masked_gradients_in_the_weighted_sum",
+        "noisy_optax/ogc/_per_example.py",
+        "    if where is not None:\n        # Zero weight",
+        "    if where is None:\n        # Zero weight",
+        "ogc/test_per_example.py::test_masked_examples_are_left_out_of_the_mean",
+    ),
+    Mutation(
+        "norms_over_the_wrong_axis",
+        "noisy_optax/ogc/_clip_by_gradient_norm.py",
+        "jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), axis=1) for leaf in leaves]), axis=0)",
+        "jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves])) * jnp.ones(len(leaves[0]))",
+        "ogc/test_per_example.py::test_norms_survive_squares_that_do_not",
+    ),
 )

@@ -1,93 +1,8 @@
-"""Mistakes in the runs of the application: methods, training, measuring, audit, predictions, run folders."""
+"""Mistakes in the runs of the application: methods, training, measuring, run folders."""
 
 from tests.mutations.mutation import Mutation
 
 MUTATIONS = (
-    # audit and predict, with several seeds
-    Mutation(
-        "audit_lists_the_labels_of_the_first_seed",
-        "experiments/commands/audit.py",
-        "    given = evidence.given[chosen[0]]\n    rate = noise_rate",
-        "    given = evidence.given[0]\n    rate = noise_rate",
-        "experiments/commands/test_audit.py::test_an_audit_of_one_seed_is_that_of_a_run_of_this_seed_alone",
-    ),
-    Mutation(
-        "audit_judges_the_labels_of_the_first_seed",
-        "experiments/commands/audit.py",
-        "given = evidence.given[chosen[0]]\n    probabilities = evidence",
-        "given = evidence.given[0]\n    probabilities = evidence",
-        "experiments/commands/test_audit.py::test_an_audit_of_one_seed_is_that_of_a_run_of_this_seed_alone",
-    ),
-    Mutation(
-        "audit_takes_the_dynamics_of_all_seeds",
-        "experiments/commands/audit.py",
-        "lambda x: x[np.asarray(chosen)], evidence.dynamics",
-        "lambda x: x, evidence.dynamics",
-        "experiments/commands/test_audit.py::test_an_audit_of_one_seed_is_that_of_a_run_of_this_seed_alone",
-    ),
-    Mutation(
-        "audit_judges_by_the_probabilities_of_all_seeds",
-        "experiments/commands/audit.py",
-        "probabilities = evidence.probabilities[chosen].mean(axis=0)\n    dynamics",
-        "probabilities = evidence.probabilities.mean(axis=0)\n    dynamics",
-        "experiments/commands/test_audit.py::test_an_audit_of_one_seed_is_that_of_a_run_of_this_seed_alone",
-    ),
-    Mutation(
-        "audit_writes_the_probabilities_of_all_seeds",
-        "experiments/commands/audit.py",
-        "probabilities = evidence.probabilities[chosen].mean(axis=0)\n    audit_files",
-        "probabilities = evidence.probabilities.mean(axis=0)\n    audit_files",
-        "experiments/commands/test_audit.py::test_an_audit_of_one_seed_is_that_of_a_run_of_this_seed_alone",
-    ),
-    Mutation(
-        "auroc_of_the_labels_of_the_first_seed",
-        "experiments/commands/audit.py",
-        "auroc(verdict.score, given, evidence.clean)",
-        "auroc(verdict.score, evidence.given[0], evidence.clean)",
-        "experiments/commands/test_audit.py::test_an_audit_of_one_seed_is_that_of_a_run_of_this_seed_alone",
-    ),
-    Mutation(
-        "a_seed_is_taken_for_its_place",
-        "experiments/commands/audit.py",
-        "return [evidence.seeds.index(seed)]",
-        "return [seed % len(evidence.seeds)]",
-        "experiments/commands/test_audit.py::test_an_audit_of_one_seed_is_that_of_a_run_of_this_seed_alone",
-    ),
-    Mutation(
-        "seeds_with_labels_of_their_own_are_judged_together",
-        "experiments/commands/audit.py",
-        "return list(range(len(evidence.seeds))) if same else [0]",
-        "return list(range(len(evidence.seeds)))",
-        "experiments/commands/test_audit.py::test_an_audit_of_one_seed_is_that_of_a_run_of_this_seed_alone",
-    ),
-    Mutation(
-        "dynamics_stay_in_the_order_of_training",
-        "experiments/commands/audit.py",
-        "rows = np.argsort(np.concatenate([split.training, split.validation]))",
-        "rows = np.concatenate([split.training, split.validation])",
-        "experiments/commands/test_audit.py::test_every_example_is_in_the_list_once_and_wrong_labels_are_at_its_head",
-    ),
-    Mutation(
-        "what_no_epoch_weighed_is_judged_by_nothing",
-        "experiments/commands/audit.py",
-        "logits, given, where=dynamics.weight == 0)",
-        "logits, given, where=dynamics.weight > 0)",
-        "experiments/commands/test_audit.py::test_what_no_epoch_weighed_is_judged_by_the_final_model",
-    ),
-    Mutation(
-        "probabilities_of_seeds_averaged_as_logarithms",
-        "experiments/commands/predict.py",
-        "probabilities = of_seeds.mean(axis=0)",
-        "probabilities = np.exp(np.log(of_seeds).mean(axis=0))",
-        "experiments/commands/test_predict.py",
-    ),
-    Mutation(
-        "predictions_of_the_first_seed",
-        "experiments/commands/predict.py",
-        "probabilities = of_seeds.mean(axis=0)",
-        "probabilities = of_seeds[0]",
-        "experiments/commands/test_predict.py",
-    ),
     Mutation(
         "the_last_model_is_shipped_instead_of_the_selected",
         "experiments/runs/saved_model.py",
@@ -109,7 +24,6 @@ MUTATIONS = (
         "jax.nn.softmax(logits, axis=1)",
         "experiments/runs/test_saved_model.py",
     ),
-    # steps, epochs, the loop
     Mutation(
         "evaluated_as_in_training",
         "experiments/training/evaluation.py",
@@ -247,7 +161,6 @@ MUTATIONS = (
         "nox.audit.end_epoch(dynamics)",
         "experiments/training/test_measurement.py",
     ),
-    # what a run is made of
     Mutation(
         "held_out_pictures_in_the_normalisation",
         "experiments/training/setup.py",
@@ -349,5 +262,54 @@ MUTATIONS = (
         "math.ceil(time) for time in times",
         "math.floor(time) for time in times",
         "experiments/test_methods.py",
+    ),
+    Mutation(
+        "two_owners_share_the_lock",
+        "experiments/runs/run_folder.py",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        "experiments/runs/test_owned.py::test_the_second_is_refused_in_one_line_and_told_by_whom",
+    ),
+    Mutation(
+        "a_lock_on_a_file_that_is_gone",
+        "experiments/runs/run_folder.py",
+        "        if _is(path, file):\n",
+        "        if True:\n",
+        "experiments/runs/test_owned.py::test_a_lock_counts_only_where_others_look_for_it",
+    ),
+    Mutation(
+        "metrics_behind_the_checkpoint_stay",
+        "experiments/runs/run_folder.py",
+        '    write_text(path, "".join(line + "\\n" for line in lines))\n',
+        "",
+        "experiments/runs/test_run_folder.py",
+    ),
+    Mutation(
+        "arrays_of_another_shape_are_the_same",
+        "experiments/runs/run_folder.py",
+        '            digest.update(f"{array.dtype}{array.shape}".encode())\n',
+        "",
+        "experiments/runs/test_run_folder.py",
+    ),
+    Mutation(
+        "a_transposed_array_is_hashed_as_it_lies",
+        "experiments/runs/run_folder.py",
+        "digest.update(np.ascontiguousarray(array).data)",
+        'digest.update(array.tobytes(order="A"))',
+        "experiments/runs/test_run_folder.py",
+    ),
+    Mutation(
+        "half_a_file_takes_the_place_of_the_whole",
+        "experiments/runs/run_folder.py",
+        '    unfinished = path.with_name(path.name + ".unfinished")\n',
+        "    unfinished = path\n",
+        "experiments/runs/test_run_folder.py",
+    ),
+    Mutation(
+        "a_field_that_is_new_is_no_difference",
+        "experiments/runs/run_folder.py",
+        "for key in sorted(old.keys() | new.keys()):",
+        "for key in sorted(old.keys() & new.keys()):",
+        "experiments/runs/test_run_folder.py",
     ),
 )

@@ -1,71 +1,8 @@
-"""Mistakes in what goes along with a training: the step, memories, the audit, the estimator."""
+"""Mistakes in what goes along with a training: the step, memories, the recommended loss."""
 
 from tests.mutations.mutation import Mutation
 
 MUTATIONS = (
-    Mutation(
-        "margin_to_the_mean_of_the_others",
-        "noisy_optax/audit/_dynamics.py",
-        "return own - jnp.max(jnp.where(is_label, zeros, p), axis=-1)",
-        "return own - (1 - own) / (p.shape[-1] - 1)",
-        "audit/test_dynamics.py",
-    ),
-    Mutation(
-        "audit_counts_held_out_examples",
-        "noisy_optax/audit/_dynamics.py",
-        "counts = recorded if where is None else recorded & _label.example_mask(where, recorded.shape)",
-        "counts = recorded",
-        "audit/test_dynamics.py",
-    ),
-    Mutation(
-        "epochs_of_the_share_all_weigh_the_same",
-        "noisy_optax/audit/_dynamics.py",
-        "share = weight_of_share * _share.posterior(",
-        "share = _share.posterior(",
-        "audit/test_dynamics.py",
-    ),
-    Mutation(
-        "recorded_is_never_reset",
-        "noisy_optax/audit/_dynamics.py",
-        "recorded=jnp.zeros_like(recorded),",
-        "recorded=recorded,",
-        "audit/test_dynamics.py",
-    ),
-    Mutation(
-        "interval_grows_narrow_without_bound",
-        "noisy_optax/audit/_share.py",
-        "worth = number * MOST_EXAMPLES / (number + MOST_EXAMPLES)",
-        "worth = number",
-        "audit/test_verdict.py",
-    ),
-    Mutation(
-        "shares_weigh_by_their_spacing_twice",
-        "noisy_optax/audit/_share.py",
-        "densest = jnp.argsort(-share / jnp.asarray(widths(), share.dtype))",
-        "densest = jnp.argsort(-share)",
-        "audit/test_verdict.py",
-    ),
-    Mutation(
-        "probability_without_the_share",
-        "noisy_optax/audit/_share.py",
-        "prior_odds[:, None, None] - SLOPES[:, None] * grid",
-        "0 * prior_odds[1:2, None, None] - SLOPES[:, None] * grid",
-        "audit/test_verdict.py",
-    ),
-    Mutation(
-        "learnt_by_examples_instead_of_classes",
-        "noisy_optax/audit/_verdict.py",
-        "once = jnp.where(known, 1 / of_own_class, 0.0)",
-        "once = jnp.where(known, 1.0, 0.0)",
-        "audit/test_verdict.py",
-    ),
-    Mutation(
-        "verdict_of_the_first_replica",
-        "noisy_optax/audit/_verdict.py",
-        "margin = jnp.mean(margins, axis=0)",
-        "margin = margins[0]",
-        "audit/test_verdict.py",
-    ),
     Mutation(
         "second_pass_advances_the_loss",
         "noisy_optax/training/_step.py",
@@ -149,5 +86,137 @@ MUTATIONS = (
         "jnp.where(share <= TOO_LATE_ABOVE, weight, 0.0)",
         "jnp.where(share <= 1, weight, 0.0)",
         "test_recommended.py",
+    ),
+    Mutation(
+        "second_pass_starts_from_the_statistics_of_the_first",
+        "noisy_optax/training/_step.py",
+        "forward(perturbed, inputs)\n",
+        "forward(perturbed, (inputs[0], aux) if isinstance(inputs, tuple) else inputs)\n",
+        "test_training.py::test_aux_of_both_passes_and_a_loop_that_keeps_either",
+    ),
+    Mutation(
+        "second_pass_with_a_stale_loss_state",
+        "noisy_optax/training/_step.py",
+        "loss.value(loss_state, logits, labels, **batch)",
+        "loss.value(state.loss, logits, labels, **batch)",
+        "test_training.py::test_equals_a_loop_by_hand",
+    ),
+    Mutation(
+        "average_of_the_parameters_before_the_step",
+        "noisy_optax/training/_step.py",
+        "    params = optax.apply_updates(params, updates)\n"
+        "    averages = state.average\n"
+        "    if parts.average is not None:\n",
+        "    before, params = params, optax.apply_updates(params, updates)\n"
+        "    averages = state.average\n"
+        "    if parts.average is not None:\n"
+        "        averages = _average.add(averages, parts.average, before, info.aux)\n"
+        "    if False:\n",
+        "test_training.py::test_the_average_by_hand",
+    ),
+    Mutation(
+        "average_of_the_perturbed_pass",
+        "noisy_optax/training/_step.py",
+        "parts.average, params, info.aux)",
+        "parts.average, params, info.aux if info.perturbed_aux is None else info.perturbed_aux)",
+        "test_training.py::test_the_average_by_hand",
+    ),
+    Mutation(
+        "masked_examples_are_audited",
+        "noisy_optax/training/_step.py",
+        "_dynamics.record(recorded, indices, logits, labels, where=where)",
+        "_dynamics.record(recorded, indices, logits, labels)",
+        "test_training.py::test_the_audit_is_what_a_loop_records_by_hand",
+    ),
+    Mutation(
+        "micro_batches_all_weigh_the_same",
+        "noisy_optax/training/_accumulation.py",
+        "share = weight / jnp.where(total == 0, jnp.ones_like(total), total)",
+        "share = 1 / (state.calls + 1).astype(weight.dtype)",
+        "test_training.py::test_micro_batches_are_the_whole_batch_padded_or_not",
+    ),
+    Mutation(
+        "accumulation_is_never_reset",
+        "noisy_optax/training/_step.py",
+        "state._replace(accumulation=optax.tree.zeros_like(state.accumulation))",
+        "state._replace(accumulation=state.accumulation._replace(calls=0 * state.accumulation.calls))",
+        "test_training.py::test_micro_batches_are_the_whole_batch_padded_or_not",
+    ),
+    Mutation(
+        "loss_mean_by_weight_ignores_the_mask_in_accumulation",
+        "noisy_optax/training/_step.py",
+        "total_weight(labels, weights, where))",
+        "total_weight(labels, weights, None))",
+        "test_training.py::test_micro_batches_are_the_whole_batch_padded_or_not",
+    ),
+    Mutation(
+        "mask_applied_after_the_memory",
+        "noisy_optax/memory/_early_learning.py",
+        "z, _, indices, valid = _rows.batch_of(logits, labels, indices, where, num_classes)",
+        "z, _, indices, valid = _rows.batch_of(logits, labels, indices, None, num_classes)",
+        "memory/test_early_learning.py::test_one_bad_row_spoils_nothing",
+    ),
+    Mutation(
+        "memory_decays_by_the_weight_of_the_new",
+        "noisy_optax/memory/_early_learning.py",
+        "new += decay * _rows.read(",
+        "new += (1 - decay) * _rows.read(",
+        "memory/test_early_learning.py",
+    ),
+    Mutation(
+        "sorted_rows_write_their_sum",
+        "noisy_optax/memory/_rows.py",
+        "mean = total / _along(jnp.maximum(count, 1).astype(rows.dtype), rows)",
+        "mean = total",
+        "memory/test_early_learning.py::test_large_batches_are_sorted_to_the_same_means",
+    ),
+    Mutation(
+        "largest_of_what_was_there_before",
+        "noisy_optax/memory/_rows.py",
+        "return cleared.at[target].max(",
+        "return memory.at[target].max(",
+        "audit/test_dynamics.py",
+    ),
+    Mutation(
+        "weight_of_the_regularization_read_a_step_late",
+        "noisy_optax/memory/_early_learning.py",
+        "EarlyLearningState(optax.safe_increment(state.count), weight_at(state.count), targets)",
+        "EarlyLearningState(optax.safe_increment(state.count), weight_at(state.count + 1), targets)",
+        "memory/test_early_learning.py::test_a_weight_may_follow_a_schedule",
+    ),
+    Mutation(
+        "gains_of_the_last_epoch_alone",
+        "noisy_optax/memory/_watching.py",
+        "add(state.watched_before, of_watched, BEFORE_EPOCHS)",
+        "add(state.watched_before, of_watched, 1.0)",
+        "memory/test_watching.py",
+    ),
+    Mutation(
+        "error_of_the_share_from_all_epochs",
+        "noisy_optax/memory/_watching.py",
+        "watched = num_examples / ONE_IN",
+        "watched = state.watched[0]",
+        "memory/test_watching.py",
+    ),
+    Mutation(
+        "recommended_ignores_where_in_value",
+        "noisy_optax/_recommended.py",
+        "losses = memory.value(state.early_learning, logits, labels, where=where, indices=indices)",
+        "losses = memory.value(state.early_learning, logits, labels, indices=indices)",
+        "test_recommended.py::test_what_where_excludes_is_not_lost_nor_remembered_nor_watched",
+    ),
+    Mutation(
+        "recommended_remembers_masked_rows",
+        "noisy_optax/_recommended.py",
+        "memory.update(state.early_learning, logits, labels, where=where, indices=indices)",
+        "memory.update(state.early_learning, logits, labels, indices=indices)",
+        "test_recommended.py::test_what_where_excludes_is_not_lost_nor_remembered_nor_watched",
+    ),
+    Mutation(
+        "losses_keep_the_scale_of_nine_tenths",
+        "noisy_optax/_recommended.py",
+        "left_out = (1 - of_watched) / _watching.ONE_IN",
+        "left_out = 1 / _watching.ONE_IN",
+        "test_recommended.py::test_the_loss_after_memorising_by_its_formula",
     ),
 )
