@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import noisy_optax as nox
-from experiments.training import steps
+from experiments.training import setup, steps
 from experiments.training.steps import Inputs, TrainState
 from tests.experiments.training import toy
 
@@ -62,3 +62,16 @@ def test_raw_images_are_augmented_before_they_are_scaled():
     images, given = steps.training_batch(parts, inputs, IMAGES, GIVEN, key)
     np.testing.assert_allclose(images, (IMAGES + jax.random.uniform(key) - 0.25) * 10, rtol=1e-5)
     np.testing.assert_array_equal(given, GIVEN)
+
+
+def test_seeds_apart_are_the_seeds_that_were_side_by_side():
+    """What they count in common stays as it is."""
+    parts = toy.parts(nox.ogc.ogc_loss(learning_rate=0.1, queue_size=4))
+    together = setup.draw_state(parts, jax.random.split(jax.random.key(0), 3))
+    apart = steps.split_seeds(parts, together, 3)
+    for i, state in enumerate(apart):
+        np.testing.assert_array_equal(state.params["w"], together.params["w"][i : i + 1])
+        assert state.training.loss.queue.shape == (1, 4)
+        assert state.training.loss.count == together.training.loss.count
+        alone = steps.first_seed(parts, state)
+        np.testing.assert_array_equal(alone.params["w"], together.params["w"][i])

@@ -150,4 +150,19 @@ MUTATIONS = (
         '        labels = arrays.get("train_labels")\n',
         "experiments/data/test_sources.py",
     ),
+    # augmentation
+    Mutation(
+        "one_coin_mirrors_the_whole_batch",
+        "experiments/data/pictures/augmentation.py",
+        "shape=(len(images), 1, 1, 1))",
+        "shape=(1, 1, 1, 1))",
+        "experiments/data/pictures/test_augmentation.py",
+    ),
+    Mutation(
+        "every_change_is_drawn_with_the_same_key",
+        "experiments/data/pictures/augmentation.py",
+        "jax.random.fold_in(key, i), images)",
+        "key, images)",
+        "experiments/data/pictures/test_augmentation.py",
+    ),
 )
