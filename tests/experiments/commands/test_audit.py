@@ -214,21 +214,21 @@ def test_cleanlabs_scores():
 
 
 def evidence_of(given, clean):
-    """What seeds 5 and 6 know of 40 examples: both have learnt the task, each in its own way."""
+    """What seeds 5 and 6 know of 60 examples: both have learnt the task, each in its own way."""
     rng = np.random.default_rng(0)
-    logits = jnp.asarray(3 * np.eye(3)[clean] + rng.normal(size=(2, 40, 3)), jnp.float32)
+    logits = jnp.asarray(3 * np.eye(3)[clean] + rng.normal(size=(2, 60, 3)), jnp.float32)
 
     def dynamics(logits, given):
-        return end_epoch(record(init(40), jnp.arange(40), logits, given))
+        return end_epoch(record(init(60), jnp.arange(60), logits, given))
 
-    found = jax.vmap(dynamics)(logits, jnp.asarray(given))
+    found = jax.jit(jax.vmap(dynamics))(logits, jnp.asarray(given))
     other = rng.permuted(logits, axis=1)
     return audit.Evidence(range(5, 7), given, clean, np.asarray(jax.nn.softmax(other)), found)
 
 
 def wrong_in(*places):
-    """Labels of 40 examples, and for each seed the same with some of its own changed."""
-    clean = (np.arange(40) % 3).astype(np.int32)
+    """Labels of 60 examples, and for each seed the same with some of its own changed."""
+    clean = (np.arange(60) % 3).astype(np.int32)
     given = np.stack([clean] * len(places))
     for labels, some in zip(given, places, strict=True):
         labels[some] = (labels[some] + 1) % 3
@@ -239,7 +239,7 @@ def written(folder, evidence, monkeypatch, method, seed):
     """The list, the arrays and the findings of an audit."""
     folder.mkdir()
     run_folder.write_json(folder / "config.json", {"config": {}})
-    dataset = Dataset(np.zeros((40, 1), np.float32), evidence.clean, evidence.clean, None, None, 3)
+    dataset = Dataset(np.zeros((60, 1), np.float32), evidence.clean, evidence.clean, None, None, 3)
     monkeypatch.setattr(audit, "collect", lambda *_: (dataset, evidence))
     found = audit.audit(folder, None, method, seed, Console(quiet=True))
     with np.load(folder / "audit.npz") as arrays:
@@ -273,15 +273,15 @@ def test_seeds_that_share_their_labels_are_judged_together():
     assert audit.choose_seeds(evidence, 6) == [1]
     both, second = (audit.judge(evidence, chosen, "mixture") for chosen in ([0, 1], [1]))
     for verdict, p in ((both, evidence.probabilities.mean(axis=0)), (second, evidence.probabilities[1])):
-        np.testing.assert_allclose(verdict.score, -np.log(p[np.arange(40), given[0]]), rtol=1e-5)
+        np.testing.assert_allclose(verdict.score, -np.log(p[np.arange(60), given[0]]), rtol=1e-5)
 
 
 def test_what_no_epoch_weighed_is_judged_by_the_final_model():
     given, clean = wrong_in(np.arange(5))
     dynamics = jax.tree.map(lambda x: x[0], evidence_of(np.tile(given, (2, 1)), clean).dynamics)
     unseen = dynamics._replace(weight=dynamics.weight.at[7].set(0))
-    p = np.full((40, 3), 0.1, np.float32)
+    p = np.full((60, 3), 0.1, np.float32)
     p[:, 2] = 0.8
-    found = audit.with_final(unseen, jnp.asarray(p), jnp.asarray(given[0]))
+    found = jax.jit(audit.with_final)(unseen, jnp.asarray(p), jnp.asarray(given[0]))
     np.testing.assert_allclose(found.latest_margin[7], -0.7, rtol=1e-5)
     np.testing.assert_array_equal(np.delete(found.latest_margin, 7), np.delete(dynamics.latest_margin, 7))

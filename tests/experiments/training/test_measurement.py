@@ -69,8 +69,9 @@ def test_held_out_examples_are_recorded_behind_the_others_and_do_not_weigh_the_e
     )
     logits = RNG.normal(size=(7, 3)).astype(np.float32)
     labels = given[0, np.concatenate([training, validation])]
-    trained = nox.audit.record(nox.audit.init(7), jnp.arange(5), logits[:5], labels[:5])
+    record = jax.jit(nox.audit.record)
+    trained = record(nox.audit.init(7), jnp.arange(5), logits[:5], labels[:5])
     found = measurement.compile_end_epoch(setup)(jax.tree.map(lambda x: x[None], trained), logits[None, 5:])
-    whole = nox.audit.record(trained, jnp.arange(5, 7), logits[5:], labels[5:])
-    expected = nox.audit.end_epoch(whole, where=jnp.arange(7) < 5)
+    whole = record(trained, jnp.arange(5, 7), logits[5:], labels[5:])
+    expected = jax.jit(nox.audit.end_epoch)(whole, where=jnp.arange(7) < 5)
     chex.assert_trees_all_close(jax.tree.map(lambda x: x[0], found), expected, rtol=1e-5)
