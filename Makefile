@@ -53,7 +53,7 @@ fuzz: $(VENV)/installed      ## the property tests on ever new examples, until F
 	@export FUZZ_UNTIL=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$FUZZ_UNTIL ]; do \
 	  $(RUN) -m pytest -q -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz || exit 1; done
 
-mutations: $(VENV)/installed ## break the library in forty ways and see whether the tests notice
+mutations: $(VENV)/installed ## break the project on purpose, in many ways, and see whether the tests notice
 	$(RUN) -m tests.mutations --workers $(WORKERS) --write
 
 NEWEST_PYTHON ?= python3.13

@@ -329,6 +329,16 @@ def test_wrong_class_is_drawn_from_the_softmax_of_the_projected_features():
         assert_chi_square(got[others], (n / 2 * p / p.sum())[others], C - 2)
 
 
+def test_each_class_has_a_projection_of_its_own():
+    # One long image leaves nothing to chance but the projection of its label.
+    features, labels = np.tile(1000 * FEATURES[:1], (10 * C, 1, 1)), np.repeat(np.arange(C), 10)
+    drawn = noise.instance_dependent(KEY, features, labels, 1.0, num_classes=C).labels
+    of_label = np.asarray(drawn).reshape(C, 10)
+    assert (of_label == of_label[:, :1]).all()
+    # One projection for all would draw its best class, and its second best for that one.
+    assert len(np.unique(of_label)) > 2
+
+
 def test_similar_examples_get_similar_wrong_labels():
     # Long features leave nothing to chance but the projections.
     features = np.repeat(100 * FEATURES[:50], 20, axis=0)

@@ -1,5 +1,6 @@
 """Cross-entropy until memorising is noticed, and early-learning regularization from then on."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,6 +153,20 @@ def test_a_network_that_memorises_is_noticed(rate):
     assert np.isinf(train(features, labels, jax.random.key(2), 3).noticed_at)
     if rate:
         assert np.isfinite(train(features, labels, jax.random.key(2), 40).noticed_at)
+
+
+def test_what_where_excludes_is_not_lost_nor_remembered_nor_watched(loss):
+    state = after(loss, after(loss, loss.init(), ALIKE, 4), MEMORISED, 5)
+    logits = np.random.default_rng(3).normal(size=(N, C)).astype(np.float32)
+    where = INDICES % 3 > 0
+    bad = np.where(where[:, None], logits, np.float32(np.nan))
+    values = loss.value(state, bad, LABELS, where=where, indices=INDICES)
+    expected = loss.value(state, logits, LABELS, indices=INDICES)
+    np.testing.assert_allclose(values, np.where(where, expected, 0), rtol=1e-6)
+    # Finite, so that nothing but `where` keeps them out.
+    masked = loss.update(state, logits, LABELS, where=where, indices=INDICES)
+    kept = loss.update(state, logits[where], LABELS[where], indices=INDICES[where])
+    chex.assert_trees_all_close(masked, kept, rtol=1e-5, atol=1e-6)
 
 
 def test_over_seeds(loss):

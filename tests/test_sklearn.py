@@ -3,6 +3,7 @@
 import pickle
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -119,6 +120,39 @@ def test_examples_of_weight_zero_are_not_trained_on():
         for own in (given, spoilt)
     )
     np.testing.assert_array_equal(one, two)
+
+
+def test_weights_weigh():
+    """Of two labels for the same row, the network believes each as far as its weight goes."""
+    x, _, _ = data(100)
+    rows, given = np.repeat(x[:, :1], 2, axis=0), np.tile(["left", "right"], 100)
+    model = NoisyLabelClassifier(nox.losses.cross_entropy, **SMALL)
+    p = model.fit(rows, given, sample_weight=np.tile([9.0, 1.0], 100)).predict_proba(rows)
+    assert 0.8 < p[:, 0].mean() < 0.97
+
+
+def test_a_row_is_predicted_alike_whatever_it_is_predicted_with(fitted):
+    x, _, _ = data()
+    np.testing.assert_allclose(fitted.predict_proba(x[:3]), fitted.predict_proba(x)[:3], rtol=1e-5)
+
+
+def test_each_epoch_leaves_other_examples_out_and_all_of_them_move_the_network():
+    counting = nox.RobustLoss(
+        init=lambda: jnp.zeros(11, jnp.int32),
+        update=lambda seen, logits, labels, *, where, indices: seen.at[indices].add(1),
+        value=lambda seen, logits, labels, *, where, indices: nox.losses.cross_entropy(logits, labels),
+    )
+    setting = estimator.Setting(counting, 11, 2, batch_size=2, epochs=12, learning_rate=0.1, weight_decay=0.0)
+    begin, epoch = estimator._program(setting, (2, 4, 2))
+    x, _, _ = data(11)
+    arrays, key = (jnp.asarray(x, jnp.float32), jnp.arange(11) % 2, jnp.ones(11)), jax.random.key(0)
+    params, state = begin(key)
+    for number in range(12):
+        before = np.array(params[0]["kernel"])
+        params, state, _ = epoch(params, state, key, number + 1, *arrays)
+        assert np.abs(params[0]["kernel"] - before).max() > 1e-5, number
+    assert np.sum(state.loss) == 120
+    assert np.min(state.loss) > 8
 
 
 @pytest.mark.slow

@@ -308,8 +308,12 @@ def test_a_schedule_that_counts_every_kth_call_for_loops_by_hand():
 # Averaged parameters.
 
 
-def test_the_average_by_hand():
-    step = nox.training_step(normalised, losses.cross_entropy, optax.sgd(0.5), has_aux=True, average=0.75)
+@pytest.mark.parametrize("second", [False, True])
+def test_the_average_by_hand(second):
+    _, saner = tools(second)
+    step = nox.training_step(
+        normalised, losses.cross_entropy, optax.sgd(0.5), sharpness=saner, has_aux=True, average=0.75
+    )
     params, mean = start(jnp.float32), jnp.ones(CLASSES)
     state, history, means = step.init(params, mean), [], []
     update = jax.jit(step.update, donate_argnums=(0, 1))

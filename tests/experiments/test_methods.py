@@ -3,6 +3,7 @@ import numpy as np
 import optax
 import pytest
 
+import noisy_optax as nox
 from experiments import method_names, methods
 from experiments.terminal import UserError
 from noisy_optax import losses
@@ -49,6 +50,41 @@ def test_dal_follows_the_epochs_of_the_run_and_reports_its_schedules():
         measured.append({name: float(value) for name, value in method.measure(state).items()})
     assert measured[4::5] == [{"q": 0.5, "bootstrap_weight": 0.0}, {"q": 1.0, "bootstrap_weight": 0.0}]
     assert measured[-1] == {"q": 1.5, "bootstrap_weight": 1.0}
+
+
+def test_ogc_follows_the_learning_rate_of_the_run():
+    falling = SETTING._replace(learning_rate=optax.exponential_decay(0.2, 1, 0.5))
+    found = method_names.build("ogc:epsilon=0.7,queue_size=8", falling).loss
+    logits, labels = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([1])
+    expected = nox.ogc.ogc_loss(learning_rate=falling.learning_rate, epsilon=0.7, queue_size=8)
+    bounds = []
+    state = other = found.init()
+    for _ in range(3):
+        state, other = found.update(state, logits, labels), expected.update(other, logits, labels)
+        np.testing.assert_allclose(state.bound, other.bound, rtol=1e-6)
+        bounds.append(float(state.bound))
+    assert len(set(bounds)) == 3
+
+
+def test_saner_scales_over_its_own_epochs_of_the_runs_steps():
+    saner = method_names.build("cross_entropy+saner:group_b_scale=0.2,scale_epochs=4", SETTING).sharpness
+    first, second = jnp.array([1.0]), jnp.array([0.5])
+    expected = nox.schedules.saner_scale(0.2, 4, steps_per_epoch=SETTING.steps_per_epoch)
+    for count in (0, 5, 12, 18, 40):
+        state = saner.init(first)._replace(count=jnp.asarray(count))
+        updates, _ = saner.combine(first, second, state, first)
+        np.testing.assert_allclose(updates, 0.5 * expected(count), rtol=1e-6)
+
+
+def test_what_the_recommended_loss_noticed_is_said_in_epochs_from_one():
+    state = nox.recommended(20, 3).init()
+    weight = jnp.array([1.0, 1.0, 0.0])
+    state = state._replace(
+        noticed_at=jnp.array([3.2, 5.0, jnp.inf]),
+        early_learning=state.early_learning._replace(weight=weight),
+    )
+    said = methods.memorising_noticed(state)
+    assert said.startswith("with 2 of 3 seeds memorising began at epoch 4 to 5; with 1 of 3 seeds nothing")
 
 
 @pytest.mark.parametrize(("num_classes", "epsilon"), [(3, 0.0), (10, losses.logit_bias(10))])

@@ -1,9 +1,9 @@
-"""Breaks copies of the library, one mistake each, and looks whether the tests notice.
+"""Breaks copies of the project, one mistake each, and looks whether the tests notice.
 
     python -m tests.mutations [NAME ...] [--workers N] [--write]
 
-Each mutation is applied to a temporary copy, of which the one test file that mirrors the broken file runs
-until its first failure. In the end the tests that failed run on an unbroken copy, where they have to pass:
+Each mutation is applied to a temporary copy, of which the tests that mirror the broken file run until
+their first failure. In the end the tests that failed run on an unbroken copy, where they have to pass:
 what fails there too has noticed nothing. The exit code is 1 unless every mutation was noticed.
 """
 
@@ -27,7 +27,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests.mutations.catalogue import MUTATIONS, Mutation
+from tests.mutations.catalogue import MUTATIONS
+from tests.mutations.mutation import Mutation
 
 ROOT = Path(__file__).parents[2]
 PAGE = Path(__file__).parent / "README.md"
@@ -110,7 +111,7 @@ def control(outcomes: list[Outcome]) -> list[Outcome]:
         result = run_tests(copy_project(Path(folder)), tests)
     failed = set(failures(result)) if result.returncode in (0, TESTS_FAILED) else set(tests)
     return [
-        outcome._replace(test=None, problem=f"{outcome.test} fails on the unbroken library too")
+        outcome._replace(test=None, problem=f"{outcome.test} fails without the mistake too")
         if outcome.test in failed
         else outcome
         for outcome in outcomes
@@ -118,16 +119,17 @@ def control(outcomes: list[Outcome]) -> list[Outcome]:
 
 
 def copy_project(folder: Path) -> Path:
-    """What the tests of the library need, copied into `folder`."""
+    """What the tests need, copied into `folder`."""
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for name in ("noisy_optax", "tests"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("noisy_optax", "experiments", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__", "results")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     return folder
 
 
 def apply(mutation: Mutation, copy: Path) -> None:
     """Breaks one file of a copy."""
-    file = copy / "noisy_optax" / mutation.file
+    file = copy / mutation.file
     text = file.read_text()
     if text.count(mutation.old) != 1:
         raise ValueError(f"{mutation.name}: expected its old text once in {mutation.file}")
@@ -194,8 +196,8 @@ def page(outcomes: Sequence[Outcome], seconds: float, workers: int) -> str:
         [
             "# What the tests notice",
             "",
-            "This page shows which tests fail if the library is broken on purpose. `make mutations` breaks a",
-            "copy of the library in each way that [catalogue.py](catalogue.py) lists, runs one test file on",
+            "This page shows which tests fail if the project is broken on purpose. `make mutations` breaks a",
+            "copy of it in each way that [catalogue](catalogue/__init__.py) lists, runs one test file on",
             "each copy, and writes this page.",
             "",
             textwrap.fill(summary(outcomes, seconds, workers), 100),

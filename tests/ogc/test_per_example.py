@@ -380,6 +380,43 @@ def test_masked_examples_are_left_out_of_the_mean():
     np.testing.assert_array_equal(nothing["w"], 0)
 
 
+def test_the_second_gradient_is_the_mean_over_what_is_kept():
+    x, y = data()[0][0].reshape(BATCH, -1), data()[1][0]
+    w = 0.01 * jnp.ones((64, CLASSES))
+    clipping, where = ogc.clip_by_probability(**OPTIONS), jnp.arange(BATCH) < 5
+
+    def second(rows, **masked):
+        log_p = losses.label_log_probability(x[rows] @ w, y[rows])
+        grad_fn = ogc.clipped_grad_fn(
+            clipping,
+            clipping.init(w),
+            losses.cross_entropy,
+            lambda w: x[rows] @ w,
+            y[rows],
+            log_probabilities=log_p,
+            **masked,
+        )
+        return grad_fn(w)
+
+    np.testing.assert_allclose(second(slice(None), where=where), second(slice(0, 5)), rtol=1e-5, atol=1e-7)
+
+
+def test_the_mixture_is_of_the_square_roots_of_the_norms_in_their_own_unit():
+    norms = np.exp(np.random.default_rng(0).normal(size=64)).astype(np.float32)
+    clipping = ogc.clip_by_gradient_norm(bound=1.5, update_every=1, queue_size=64)
+
+    def fitted(factor):
+        _, state = clipping.update({"w": jnp.asarray(factor * norms)[:, None]}, clipping.init(None))
+        return state
+
+    one, hundred = fitted(1.0), fitted(100.0)
+    np.testing.assert_allclose(hundred.mixture.means, 10 * one.mixture.means, rtol=1e-4)
+    np.testing.assert_allclose(hundred.mixture.variances, 100 * one.mixture.variances, rtol=1e-4)
+    np.testing.assert_allclose(hundred.mixture.weights, one.mixture.weights, rtol=1e-4)
+    mean = jnp.sum(one.mixture.weights * one.mixture.means)
+    np.testing.assert_allclose(mean, np.sqrt(norms).mean(), rtol=1e-3)
+
+
 def test_half_precision_gradients_are_summed_in_float32():
     # 1 and 4096 times 1e-3: in bfloat16 each further term would be lost.
     leaf = jnp.concatenate([jnp.ones(1), jnp.full(4096, 1e-3)]).astype(jnp.bfloat16)

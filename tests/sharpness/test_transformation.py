@@ -264,6 +264,18 @@ def test_numbers_schedules_and_injected_values_agree(factory, values):
     assert set(injected.init(start()).hyperparams) == set(values)
 
 
+def test_a_schedule_inside_another_combination_sees_the_step_too():
+    first, second = jnp.array([3.0, 4.0]), jnp.array([5.0, 0.0])
+
+    def alpha(count):
+        return 0.1 * jnp.asarray(count, float)
+
+    on_gsam = sharpness.saner_combination(1.0, of=sharpness.gsam_combination(alpha))
+    for count in (0, 1, 7):
+        expected = sharpness.gsam_combination(0.1 * count)(first, second, count=0)
+        np.testing.assert_allclose(on_gsam(first, second, count=jnp.asarray(count)), expected, rtol=1e-6)
+
+
 def test_injected_schedules_and_static_arguments():
     scale = optax.linear_schedule(1.0, 0.0, 4)
     expected = descend(sharpness.saner(0.3, scale))

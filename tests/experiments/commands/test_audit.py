@@ -1,16 +1,21 @@
 import csv
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from experiments.__main__ import main
 from experiments.commands import audit
-from experiments.runs import contents, saved_model
+from experiments.data.dataset import Dataset
+from experiments.runs import contents, run_folder, saved_model
 from experiments.studies.audit import ranking
 from experiments.training import epoch_loops
+from noisy_optax.audit import end_epoch, init, record
 
 FLAGS = ["--method", "cross_entropy", "--batch-size", "8", "--width", "16"]
 
@@ -206,3 +211,77 @@ def test_cleanlabs_scores():
     probabilities, given = np.array([[0.7, 0.2, 0.1], [0.3, 0.5, 0.2]]), np.array([0, 2])
     np.testing.assert_allclose(ranking.self_confidence(probabilities, given), [0.7, 0.2])
     np.testing.assert_allclose(ranking.normalized_margin(probabilities, given), [0.75, 0.35])
+
+
+def evidence_of(given, clean):
+    """What seeds 5 and 6 know of 60 examples: both have learnt the task, each in its own way."""
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(3 * np.eye(3)[clean] + rng.normal(size=(2, 60, 3)), jnp.float32)
+
+    def dynamics(logits, given):
+        return end_epoch(record(init(60), jnp.arange(60), logits, given))
+
+    found = jax.jit(jax.vmap(dynamics))(logits, jnp.asarray(given))
+    other = rng.permuted(logits, axis=1)
+    return audit.Evidence(range(5, 7), given, clean, np.asarray(jax.nn.softmax(other)), found)
+
+
+def wrong_in(*places):
+    """Labels of 60 examples, and for each seed the same with some of its own changed."""
+    clean = (np.arange(60) % 3).astype(np.int32)
+    given = np.stack([clean] * len(places))
+    for labels, some in zip(given, places, strict=True):
+        labels[some] = (labels[some] + 1) % 3
+    return given, clean
+
+
+def written(folder, evidence, monkeypatch, method, seed):
+    """The list, the arrays and the findings of an audit."""
+    folder.mkdir()
+    run_folder.write_json(folder / "config.json", {"config": {}})
+    dataset = Dataset(np.zeros((60, 1), np.float32), evidence.clean, evidence.clean, None, None, 3)
+    monkeypatch.setattr(audit, "collect", lambda *_: (dataset, evidence))
+    found = audit.audit(folder, None, method, seed, Console(quiet=True))
+    with np.load(folder / "audit.npz") as arrays:
+        return lines(folder), {name: arrays[name].tolist() for name in arrays.files}, found
+
+
+@pytest.mark.parametrize("method", ["dynamics", "both"])
+def test_an_audit_of_one_seed_is_that_of_a_run_of_this_seed_alone(tmp_path, monkeypatch, method):
+    evidence = evidence_of(*wrong_in(np.arange(5), np.arange(20, 30)))
+    alone = evidence._replace(
+        seeds=range(6, 7),
+        given=evidence.given[1:],
+        probabilities=evidence.probabilities[1:],
+        dynamics=jax.tree.map(lambda x: x[1:], evidence.dynamics),
+    )
+    asked = written(tmp_path / "asked", evidence, monkeypatch, method, 6)
+    expected = written(tmp_path / "expected", alone, monkeypatch, method, None)
+    assert asked == expected
+    rows, arrays, found = asked
+    assert (found["seed"], found["seeds"], arrays["given_labels"]) == (6, [6], evidence.given[1].tolist())
+    assert found["auroc"] > 0.7
+    first, _, found = written(tmp_path / "first", evidence, monkeypatch, method, None)
+    assert (found["seed"], found["seeds"]) == (5, [5])
+    assert first != rows
+
+
+def test_seeds_that_share_their_labels_are_judged_together():
+    given, clean = wrong_in(np.arange(5), np.arange(5))
+    evidence = evidence_of(given, clean)
+    assert audit.choose_seeds(evidence, None) == [0, 1]
+    assert audit.choose_seeds(evidence, 6) == [1]
+    both, second = (audit.judge(evidence, chosen, "mixture") for chosen in ([0, 1], [1]))
+    for verdict, p in ((both, evidence.probabilities.mean(axis=0)), (second, evidence.probabilities[1])):
+        np.testing.assert_allclose(verdict.score, -np.log(p[np.arange(60), given[0]]), rtol=1e-5)
+
+
+def test_what_no_epoch_weighed_is_judged_by_the_final_model():
+    given, clean = wrong_in(np.arange(5))
+    dynamics = jax.tree.map(lambda x: x[0], evidence_of(np.tile(given, (2, 1)), clean).dynamics)
+    unseen = dynamics._replace(weight=dynamics.weight.at[7].set(0))
+    p = np.full((60, 3), 0.1, np.float32)
+    p[:, 2] = 0.8
+    found = jax.jit(audit.with_final)(unseen, jnp.asarray(p), jnp.asarray(given[0]))
+    np.testing.assert_allclose(found.latest_margin[7], -0.7, rtol=1e-5)
+    np.testing.assert_array_equal(np.delete(found.latest_margin, 7), np.delete(dynamics.latest_margin, 7))

@@ -1,20 +1,28 @@
 """`clean`: what is changed, by whom and why, in the form the data came in; and that it is no noise."""
 
 import csv
+import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from experiments.__main__ import main
+from experiments.commands import audit, clean
+from experiments.config import Experiment
 from experiments.data import sources
+from experiments.data.dataset import Dataset
+from experiments.data.labels import GivenLabels
 from experiments.data.options import Data
 from experiments.data.tables.read import read
-from experiments.runs import corrected_data, corrections
+from experiments.runs import contents, corrected_data, corrections, run_folder, saved_model
 from experiments.runs.contents import Suspect
 from experiments.runs.corrections import Change, Decision, Rule
-from experiments.terminal import QUIET
+from experiments.terminal import QUIET, Progress
+from experiments.training import training_data
 
 SHORT = ["--epochs", "30", "--batch-size", "16", "--width", "64"]
 NAMES = np.array(["apple", "cherry", "plum"])
@@ -213,6 +221,32 @@ def test_what_a_person_decided_comes_before_the_rule():
         Change(6, 0, "probability_wrong above 0.35"),
         Change(4, None, "reviewed"),
     ]
+
+
+def test_the_labels_that_are_corrected_are_those_of_the_seed_that_was_audited(tmp_path, monkeypatch):
+    right = (np.arange(8) % 3).astype(np.int32)
+    given = np.stack([right, right])
+    given[0, 5:], given[1, :2] = 0, 2
+    dataset = Dataset(np.arange(8, dtype=np.float32)[:, None], right, right, None, None, 3)
+    asked = Experiment(data=Data("digits", noise="pair", noise_rate=0.25), seeds=2, first_seed=4)
+    trained = SimpleNamespace(experiment=asked, resolved={})
+    suspects = [Suspect(2, 0, 2, 0, 0.9, None), Suspect(3, 1, 2, 1, 0.8, None)]
+    sure = np.zeros((8, 3))
+    sure[0, 0] = 0.9
+    monkeypatch.setattr(saved_model, "restore", lambda *_: trained)
+    monkeypatch.setattr(training_data, "load", lambda *_: (dataset, GivenLabels(given, right, None, None), 0))
+    monkeypatch.setattr(corrections, "read_suspects", lambda *_: (suspects, sure))
+    for module, name in ((contents, "check_is_run"), (audit, "check_data")):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    run_folder.write_json(tmp_path / "audit.json", {"seed": 5, "estimated_noise_rate": None})
+    said = io.StringIO()
+    progress = Progress(Console(file=said, width=500))
+    clean.clean(tmp_path, tmp_path / "new.npz", Rule(how="both"), None, progress)
+    with np.load(tmp_path / "new.npz") as found:
+        assert found["train_labels"].tolist() == np.delete(right, 1).tolist()
+        assert found["train_images"].ravel().tolist() == [0, 2, 3, 4, 5, 6, 7]
+    assert "labels changed: 1 of 8; examples left out: 1" in said.getvalue()
+    assert "right labels: 75.0% before, 100.0% after" in said.getvalue()
 
 
 @pytest.mark.parametrize(

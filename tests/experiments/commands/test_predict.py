@@ -1,12 +1,17 @@
-"""`predict` from a run of which some seeds diverged."""
+"""`predict`: what several seeds say together, and what if some of them diverged."""
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments.__main__ import main
+from experiments.commands import predict
+from experiments.config import Experiment
+from experiments.data import sources
+from experiments.data.dataset import Examples
 from experiments.runs import saved_model
 
 # They are read as the person sees them.
@@ -60,3 +65,44 @@ def test_nothing_is_predicted_where_all_diverged(run, tiny_npz, tmp_path, capsys
     assert main(["predict", str(run), str(tiny_npz), "--output", str(output)]) == 2
     assert "the training diverged" in capsys.readouterr().err
     assert not output.exists()
+
+
+# By their mean both examples are of class 1; by the mean of the logarithms, or the first seed, of class 0.
+OF_SEEDS = np.array(
+    [[[0.5, 0.499, 0.001], [0.6, 0.4, 0.0]], [[0.15, 0.25, 0.6], [0.1, 0.4, 0.5]], [[0.2, 0.3, 0.5]] * 2],
+    np.float32,
+)
+
+
+@pytest.fixture
+def three_seeds(monkeypatch):
+    """A model of three seeds without its files."""
+    resolved = {
+        "input_shape": [2],
+        "input_dtype": "float32",
+        "num_classes": 3,
+        "class_names": ["a", "b", "c"],
+    }
+    model = SimpleNamespace(
+        resolved=resolved, experiment=Experiment(seeds=3), epoch=4, selected=False, accuracy=None
+    )
+    examples = Examples(np.zeros((2, 2), np.float32), np.array([1, 0]), ["x", "y"])
+    monkeypatch.setattr(saved_model, "restore", lambda run_dir: model)
+    monkeypatch.setattr(sources, "load_images", lambda *_: examples)
+
+    def predicts(probabilities):
+        monkeypatch.setattr(saved_model, "probabilities", lambda *_: probabilities)
+
+    return predicts
+
+
+def test_seeds_predict_with_the_mean_of_their_probabilities(tmp_path, quiet, three_seeds):
+    three_seeds(OF_SEEDS)
+    mean = OF_SEEDS.mean(axis=0)
+    with np.load(predict.predict(tmp_path, "new", tmp_path / "out.npz", quiet)) as found:
+        np.testing.assert_allclose(found["probabilities"], mean, rtol=1e-6)
+        np.testing.assert_array_equal(found["labels"], [2, 1])
+    with predict.predict(tmp_path, "new", None, quiet).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = [("0", "2", f"{mean[0, 2]:.6f}", "x", "c"), ("1", "1", f"{mean[1, 1]:.6f}", "y", "b")]
+    assert [tuple(row.values()) for row in rows] == expected

@@ -33,6 +33,11 @@ def test_numbers_of_every_form(labels):
     assert indices(labels) == (TRUE.tolist(), Classes(3, None))
 
 
+def test_a_tie_goes_to_the_class_with_more_votes_in_all():
+    assert indices(np.array([[0, 2], [0, 1], [0, 0], [2, 1], [1, -1]]))[0] == [0, 0, 0, 1, 1]
+    assert indices(np.array([[0, 2], [2, 1], [2, 2], [0, 1], [0, -1]]))[0] == [2, 2, 2, 0, 0]
+
+
 def test_names_are_classes_in_their_order_over_all_parts():
     arrays = {"train": np.array(["dog", "cat"]), "test": np.array([b"emu", b"cat"])}
     found, classes = class_labels.to_indices("here", arrays, {"train": 2, "test": 2})

@@ -65,6 +65,27 @@ def test_labels_from_a_file_are_noise_that_is_measured(tmp_path, tiny_npz, tiny_
     np.testing.assert_array_equal(unknown.clean, clean)
 
 
+def test_corrections_of_an_audit_are_made_to_what_it_judged_wrong(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        "rank,index,given_label,suggested_label,probability_wrong,judged_wrong\n"
+        "1,7,1,0,0.9,true\n2,30,0,2,0.8,true\n3,4,1,2,0.4,false\n"
+    )
+    found = label_file.read_corrections(str(path), OWN, THREE)
+    expected = OWN.copy()
+    expected[[7, 30]] = 0, 2
+    np.testing.assert_array_equal(found, expected)
+    assert OWN[7] == 1
+
+
+def test_corrections_of_a_review_are_what_a_person_relabelled(tmp_path):
+    path = tmp_path / "reviewed.csv"
+    path.write_text("index,decision,label\n7,relabel,0\n4,keep,2\n30,relabel,2\n")
+    expected = OWN.copy()
+    expected[[7, 30]] = 0, 2
+    np.testing.assert_array_equal(label_file.read_corrections(str(path), OWN, THREE), expected)
+
+
 def _changed(index, value):
     return np.where(np.arange(60) == index, value, OWN)
 

@@ -89,3 +89,11 @@ def test_instance_dependent_noise_sees_the_images_scaled_to_one(digits):
         assert np.mean(same == labels.given) > 0.99
     blank = digits._replace(train_images=np.ones_like(digits.train_images))
     assert corrupt(data, blank, KEYS).given.max() < 10
+
+
+def test_bytes_are_scaled_alike_whatever_range_they_span(digits):
+    dark = np.round(100 + 50 * digits.train_images).astype(np.uint8)
+    found = corrupt(Data(noise="instance", noise_rate=0.4), digits._replace(train_images=dark), KEYS[:1])
+    features = dark.reshape(-1, 64).astype(np.float32) / np.float32(255)
+    expected = noise.instance_dependent(KEYS[0], features, digits.train_labels, 0.4, num_classes=10)
+    assert np.mean(found.given[0] == np.asarray(expected.labels)) > 0.99

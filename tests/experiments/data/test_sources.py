@@ -202,3 +202,18 @@ def test_images_to_predict_with_and_without_labels(tmp_path, tiny_npz, tiny_arra
     images, labels, *_ = sources.load_images(str(path), THREE)
     np.testing.assert_array_equal(images, tiny_arrays["test_images"])
     assert labels is None
+
+
+def test_columns_that_float32_would_round_away_are_moved_by_the_means_of_training(tmp_path):
+    rng = np.random.default_rng(0)
+    train, test = (np.stack([1.7e9 + rng.integers(0, 60, n), rng.normal(5, 1, n)], axis=1) for n in (20, 9))
+    labels = {"train_labels": np.arange(20) % 2, "test_labels": np.arange(9) % 2}
+    np.savez(tmp_path / "a.npz", train_images=train, test_images=test + 600, **labels)
+    dataset = array_files.load(tmp_path / "a.npz")
+    centre = np.array([np.round(train[:, 0].mean()), 0.0])
+    np.testing.assert_array_equal(dataset.offset, centre)
+    np.testing.assert_allclose(dataset.train_images, train - centre, rtol=1e-6)
+    np.testing.assert_allclose(dataset.test_images, test + 600 - centre, rtol=1e-6)
+    known = Known(1, None, Classes(2, None), offset=dataset.offset)
+    found = sources.load_images(str(tmp_path / "a.npz"), known)
+    np.testing.assert_array_equal(found.images, dataset.test_images)

@@ -1,5 +1,6 @@
 """A run folder has one owner, whose lock ends with its process."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -56,6 +57,22 @@ def test_nothing_is_left_behind(tmp_path):
     with pytest.raises(ValueError, match="within"), run_folder.owned(tmp_path / "mine"):
         raise ValueError("within")
     assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_a_lock_counts_only_where_others_look_for_it(tmp_path, monkeypatch):
+    """The former owner removes the file after the next one has opened it and before that has locked it."""
+    path, lock, removed = tmp_path / run_folder.LOCK, fcntl.flock, []
+
+    def slow(file, operation):
+        if not removed:
+            removed.append(path.unlink())
+        return lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    with run_folder.owned(tmp_path):
+        assert path.exists()
+        with pytest.raises(UserError, match="another process"), run_folder.owned(tmp_path):
+            pytest.fail("owned twice")
 
 
 def test_owners_one_after_the_other_never_meet(tmp_path):

@@ -104,3 +104,16 @@ def test_what_threads_say_after_a_failure_is_dropped_and_nothing_else(monkeypatc
     for error in (RuntimeError("Event loop is closed"), RuntimeError("another")):
         sys.unraisablehook(SimpleNamespace(exc_value=error))
     assert [str(unraisable.exc_value) for unraisable in said] == ["another"]
+
+
+def test_the_newest_of_two_is_restored_and_those_after_it_can_be_set_aside(tmp_path):
+    saved = Checkpoints(tmp_path / "checkpoints")
+    for epoch in (2, 4, 10):
+        saved.save(epoch, {"a": np.full(3, epoch)})
+    shape = abstract({"a": np.zeros(3, int)})
+    epoch, tree = saved.restore(shape)
+    assert (epoch, tree["a"].tolist()) == (10, [10, 10, 10])
+    saved.set_aside_after(4)
+    epoch, tree = saved.restore(shape)
+    assert (epoch, tree["a"].tolist()) == (4, [4, 4, 4])
+    saved.close()

@@ -52,6 +52,14 @@ def test_a_flip_mirrors_columns_of_half_of_the_images():
     assert abs(mirrored.mean() - 0.5) < 4 * 0.5 / np.sqrt(1000)
 
 
+def test_each_change_has_a_key_of_its_own_in_the_order_given():
+    config = Augmentation(augment=("flip", "crop"), crop_padding=2)
+    before, keys = images(batch=20), [jax.random.fold_in(KEY, i) for i in range(2)]
+    expected = augmentation.random_crop(keys[1], augmentation.random_flip(keys[0], before), padding=2)
+    np.testing.assert_array_equal(augmentation.build(config, (5, 6, 2))(KEY, before), expected)
+    assert np.any(np.asarray(expected) != augmentation.random_crop(KEY, before, padding=2))
+
+
 def test_a_right_angle_is_exact_and_counter_clockwise():
     square = images(batch=3, height=5, width=5)
     turned = np.asarray(augmentation.rotate(square, jnp.radians(jnp.array([0.0, 90.0, 180.0]))))

@@ -188,6 +188,40 @@ def test_a_table_is_a_data_set(table):
     assert rows.labels.tolist() == [0, 1, 0, 1]
 
 
+def test_neither_the_label_nor_what_names_the_rows_is_learnt_from(table):
+    dataset = source.load(table.path, "kind", "note")
+    assert [column["name"] for column in dataset.columns.columns] == ["id", "size", "when", "open", "colour"]
+    assert dataset.named_by == "note"
+
+
+def test_a_column_names_the_rows_if_it_is_called_so_and_no_value_occurs_twice(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("patient_id,visit id,x,y\n1,a,1,u\n1,b,2,v\n2,c,3,u\n")
+    assert encoding.id_column(read(path), None, "y") == "visit id"
+    assert encoding.id_column(read(path), None, "visit id") is None
+    assert encoding.id_column(read(path), "patient_id", "y") == "patient_id"
+
+
+def test_a_column_is_found_by_its_name_wherever_it_is(table, tmp_path):
+    dataset = source.load(table.path, "kind", None)
+    rows = [line.split(",") for line in TEXT.replace('"a small, red one"', "note 1").splitlines()]
+    (tmp_path / "turned.csv").write_text("\n".join(",".join(row[::-1]) for row in rows) + "\n")
+    turned = encoding.encode(dataset.columns, read(tmp_path / "turned.csv"))
+    (tmp_path / "same.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    np.testing.assert_array_equal(turned, encoding.encode(dataset.columns, read(tmp_path / "same.csv")))
+
+
+def test_a_gap_among_numbers_is_no_label(tmp_path):
+    (tmp_path / "t.csv").write_text("grade,x\n1,2\n,3\n2,1\n")
+    with pytest.raises(UserError, match="column 'grade' has no label in 1 rows, the first of them row 1"):
+        labels_of(read(tmp_path / "t.csv"), "grade")
+
+
+def test_a_time_of_day_is_a_part_of_a_day(tmp_path):
+    (tmp_path / "t.csv").write_text("when\n2024-01-02 06:00:00\n2024-01-03 18:00:00\n")
+    assert np.diff(read(tmp_path / "t.csv").columns["when"]).tolist() == [1.5]
+
+
 @pytest.mark.parametrize(
     ("label", "ids", "said"),
     [
