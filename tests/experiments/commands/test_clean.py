@@ -238,7 +238,7 @@ def test_the_labels_that_are_corrected_are_those_of_the_seed_that_was_audited(tm
     monkeypatch.setattr(corrections, "read_suspects", lambda *_: (suspects, sure))
     for module, name in ((contents, "check_is_run"), (audit, "check_data")):
         monkeypatch.setattr(module, name, lambda *_: None)
-    run_folder.write_json(tmp_path / "audit.json", {"seed": 5, "estimated_noise_rate": None})
+    run_folder.write_json(tmp_path / "audit.json", {"seed": 5, "learnt": False, "estimated_noise_rate": None})
     said = io.StringIO()
     progress = Progress(Console(file=said, width=500))
     clean.clean(tmp_path, tmp_path / "new.npz", Rule(how="both"), None, progress)
