@@ -130,6 +130,12 @@ def test_a_config_of_another_version_is_refused():
             config.from_record(damaged)
 
 
+def test_a_config_with_values_out_of_range_is_refused():
+    record = config.as_record("cross_entropy", parse("train").experiment)
+    with pytest.raises(UserError, match="--epochs must be in"):
+        config.from_record({**record, "optimization": {**record["optimization"], "epochs": -5}})
+
+
 def test_default_run_folders_differ_where_the_experiment_does():
     experiment = parse("train").experiment
     noisy = dataclasses.replace(experiment, data=config.Data(noise="pair", noise_rate=0.3))
