@@ -2,7 +2,7 @@
 
 if __name__ == "__main__":
     # Before the imports, which take seconds.
-    from experiments import interrupts
+    from experiments.safety import interrupts
 
     interrupted = interrupts.install()
 
@@ -20,9 +20,10 @@ import jax
 from rich.console import Console
 from tyro.conf import subcommand
 
-from experiments import compiled_programs, interrupts, presets, terminal, trust
+from experiments import presets, terminal
 from experiments.commands import flags, flat
 from experiments.data import cache
+from experiments.safety import compiled_programs, interrupts, trust
 from experiments.terminal import Stopped, UserError, plain
 
 # The subcommand of each kind of flags; the module of that name has a function `run(flags, console)`.

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
-from experiments import json_types, method_names
+from experiments import method_names
 from experiments.data import label_file
 from experiments.data import options as data_options
 from experiments.data.options import NOISE_KINDS, Data, Noise
@@ -13,6 +13,7 @@ from experiments.data.pictures import augmentation
 from experiments.data.pictures.augmentation import Augmentation
 from experiments.models import options as model_options
 from experiments.models.options import Model, norm_of
+from experiments.safety import json_types
 from experiments.terminal import UserError, check_range
 from experiments.training import optimizers
 from experiments.training.devices import Placement

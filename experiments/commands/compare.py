@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments import config, method_names, methods, presets, trust
+from experiments import config, method_names, methods, presets
 from experiments.commands.flags import Compare
 from experiments.config import Experiment, Placement
 from experiments.pages import drawing, plots
 from experiments.runs import event_files, long_table, run_folder
+from experiments.safety import trust
 from experiments.terminal import QUIET, Progress, UserError, plain, print_table
 from experiments.training import metrics
 from experiments.training.checkpoints import check_folder

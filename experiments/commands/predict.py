@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from experiments import csv_files
 from experiments.commands.flags import Predict
 from experiments.data import sources
 from experiments.data.class_labels import Classes
 from experiments.data.sources import Known
 from experiments.runs import run_folder, saved_columns, saved_model
+from experiments.safety import csv_files
 from experiments.terminal import Progress, UserError
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import config, presets, trust
+from experiments import config, presets
 from experiments.commands.flags import Train
 from experiments.config import Placement
 from experiments.runs import contents
+from experiments.safety import trust
 from experiments.terminal import QUIET, Progress
 from experiments.training import devices
 from experiments.training.loop import train

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import files, memory
 from experiments.data import cache, class_labels
 from experiments.data.class_labels import Classes
 from experiments.data.dataset import Dataset, Examples, Images, Stream, check_images
+from experiments.safety import files, memory
 from experiments.terminal import QUIET, Progress, UserError, one_line
 
 

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import csv_files, files
 from experiments.data import array_files, class_labels
 from experiments.data.class_labels import Classes
 from experiments.data.dataset import Labels
 from experiments.data.tables import encoding
 from experiments.data.tables import read as tables
 from experiments.data.tables.read import Table
+from experiments.safety import csv_files, files
 from experiments.terminal import UserError
 
 # What an npz file may call the labels that it takes for the true ones.

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import csv_files
 from experiments.data.dataset import Dataset
 from experiments.runs import run_folder
+from experiments.safety import csv_files
 from experiments.terminal import Progress
 
 # A label is judged wrong from this probability on.

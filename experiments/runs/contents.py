@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import noisy_optax as nox
-from experiments import csv_files
 from experiments.config import Experiment
 from experiments.data.dataset import Dataset
 from experiments.runs import json_records, run_folder, saved_config, saved_model
+from experiments.safety import csv_files
 from experiments.terminal import Progress, UserError
 from experiments.training import metrics, training_data
 

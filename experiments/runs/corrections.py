@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import csv_files, files
 from experiments.data import array_files
 from experiments.data.tables import text_form
 from experiments.runs import contents, run_folder
 from experiments.runs.audit_files import CUT
 from experiments.runs.corrected_data import How
+from experiments.safety import csv_files, files
 from experiments.terminal import UserError
 
 Action = Literal["relabel", "drop", "keep"]

@@ -4,7 +4,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 
-from experiments import json_types
+from experiments.safety import json_types
 
 _Values = list[float | None]
 _Metric = float | None | _Values | list[_Values]

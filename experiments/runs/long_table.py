@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import csv_files
 from experiments.config import Data
 from experiments.runs import run_folder
+from experiments.safety import csv_files
 
 COLUMNS = ("method", "noise", "rate", "seed", "epoch", "metric", "value")
 Row = tuple[str, str, float | None, int, int, str, float]

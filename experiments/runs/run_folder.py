@@ -20,8 +20,8 @@ import jax
 import numpy as np
 
 import noisy_optax
-from experiments import files
 from experiments.runs import json_records
+from experiments.safety import files
 from experiments.terminal import UserError, one_line
 from experiments.training import devices
 

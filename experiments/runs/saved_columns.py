@@ -5,11 +5,11 @@ from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 
-from experiments import json_types
 from experiments.data import array_files
 from experiments.data.tables import encoding
 from experiments.data.tables.encoding import Encoding
 from experiments.runs import run_folder
+from experiments.safety import json_types
 from experiments.terminal import UserError
 
 COLUMNS, ARRAYS = "columns.json", "columns.npz"

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
-from experiments import config, json_types
+from experiments import config
 from experiments.config import Experiment
 from experiments.runs import run_folder
+from experiments.safety import json_types
 from experiments.terminal import UserError
 
 # No more classes and no larger examples than data sets may have.

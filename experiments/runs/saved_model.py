@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import trust
 from experiments.config import Experiment
 from experiments.data.dataset import Images, Stream
 from experiments.runs import run_folder, saved_config
+from experiments.safety import trust
 from experiments.terminal import UserError
 from experiments.training.checkpoints import Checkpoints, abstract
 from experiments.training.evaluation import compile_evaluation

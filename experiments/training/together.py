@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from experiments import interrupts
+from experiments.safety import interrupts
 from experiments.terminal import UserError, one_line
 
 # How often each process looks whether another has failed, and how long the first one waits for the others.

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments import csv_files
 from experiments.__main__ import main
 from experiments.pages import review
+from experiments.safety import csv_files
 
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")

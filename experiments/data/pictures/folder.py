@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import memory
 from experiments.data import cache, stream
 from experiments.data.dataset import Dataset, Examples, Images, Labels, Stream
 from experiments.data.pictures import image_files
+from experiments.safety import memory
 from experiments.terminal import Progress, UserError
 
 

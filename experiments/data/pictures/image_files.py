@@ -10,7 +10,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from experiments import files
+from experiments.safety import files
 from experiments.terminal import UserError, one_line
 
 # What cached pixels depend on besides the files; the number changes with what this module does to them.

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import files, memory
 from experiments.data.tables import text_form
+from experiments.safety import files, memory
 from experiments.terminal import UserError, one_line
 
 SUFFIXES = (".csv", ".tsv", ".parquet")

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from experiments import __main__, memory
+from experiments import __main__
 from experiments.data import array_files, cache, class_labels
 from experiments.data.class_labels import Classes
 from experiments.data.pictures import folder, image_files
 from experiments.data.tables import read as tables
+from experiments.safety import memory
 from experiments.terminal import QUIET, UserError
 
 ZEROS = np.zeros((1000, 100), np.uint8)

@@ -7,9 +7,10 @@ from pathlib import Path
 import jax
 import pytest
 
-from experiments import __main__, trust
+from experiments import __main__
 from experiments.__main__ import main
 from experiments.data import cache
+from experiments.safety import trust
 from tests.experiments.untrusted.conftest import FLAGS
 
 EVIL = """from pathlib import Path

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import files
 from experiments.__main__ import main
 from experiments.data.pictures import folder
 from experiments.runs import corrected_data, run_folder
+from experiments.safety import files
 from experiments.terminal import QUIET, UserError
 from tests.experiments.untrusted.conftest import FLAGS
 

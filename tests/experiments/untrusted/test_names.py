@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import csv_files
 from experiments.__main__ import main
 from experiments.commands import compare
 from experiments.data.class_labels import Classes
 from experiments.data.label_file import read_corrections
 from experiments.pages import plots
 from experiments.runs import contents, corrections
+from experiments.safety import csv_files
 from experiments.terminal import Progress, make_console, plain
 from tests.experiments.untrusted.conftest import CLASSES
 

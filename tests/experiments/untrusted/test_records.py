@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import json_types
 from experiments.__main__ import main
 from experiments.data.tables import encoding
 from experiments.data.tables import read as tables
 from experiments.runs import contents, json_records, run_folder, saved_columns, saved_config
+from experiments.safety import json_types
 from experiments.terminal import UserError
 
 VALUES = (None, True, -1, 3, 0.5, 10**400, "x", [], [[]], {}, {"x": []})

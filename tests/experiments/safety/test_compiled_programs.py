@@ -5,8 +5,8 @@ import zlib
 import jax
 import pytest
 
-from experiments import compiled_programs
 from experiments.__main__ import guarded
+from experiments.safety import compiled_programs
 
 
 @pytest.fixture

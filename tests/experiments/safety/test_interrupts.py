@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from experiments import interrupts
+from experiments.safety import interrupts
 
 START = """
 import sys, time
-from experiments import interrupts
+from experiments.safety import interrupts
 interrupts.SECONDS = 0.1
 pressed = interrupts.install()
 def ready():

@@ -1,0 +1,1 @@
+"""What keeps a command from doing harm: files of others, too little memory, Ctrl-C, programs of others."""
