@@ -123,7 +123,7 @@ def test_examples_of_weight_zero_are_not_trained_on():
 
 
 def test_weights_weigh():
-    """Of two labels for the same row, the network believes each as far as its weight goes."""
+    """If a row has two labels, the network believes each as far as its weight goes."""
     x, _, _ = data(100)
     rows, given = np.repeat(x[:, :1], 2, axis=0), np.tile(["left", "right"], 100)
     model = NoisyLabelClassifier(nox.losses.cross_entropy, **SMALL)

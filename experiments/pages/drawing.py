@@ -1,10 +1,13 @@
-"""Names of the user's in a picture, and a picture that fails in a run that goes on."""
+"""Pictures: names of the user's in them, how they are written, and one that fails in a run that goes on."""
 
 import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from experiments.runs import run_folder
 from experiments.terminal import UserError, one_line
 
 
@@ -44,3 +47,9 @@ def spared(path: Path) -> Iterator[None]:
             str(error) if isinstance(error, UserError) else f"{path}: cannot be drawn ({one_line(error)})"
         )
         warnings.warn(f"{reason}; all that was measured is saved", stacklevel=2)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure whole or not at all, in the format of the file's name."""
+    with run_folder.whole(path) as unfinished, in_any_script():
+        figure.savefig(unfinished, dpi=120, format=path.suffix.removeprefix("."))

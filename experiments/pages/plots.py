@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 
 from experiments.pages import drawing
 from experiments.pages.drawing import as_it_is
-from experiments.runs import run_folder
 
 # Draws on axes of its own.
 Panel = Callable[[Axes], object]
@@ -35,7 +34,7 @@ _HELD_OUT_CURVES = {"test_accuracy": "test", "validation_accuracy": "validation,
 
 def curves(history: History, path: Path, *, title: str) -> None:
     """Loss and accuracies of one run over its epochs, mean and range over seeds."""
-    _save(_side_by_side(curve_panels(history), (4, 3.6), title), path)
+    drawing.save(_side_by_side(curve_panels(history), (4, 3.6), title), path)
 
 
 def curve_panels(history: History) -> list[Panel]:
@@ -64,7 +63,7 @@ def comparison(histories: dict[str, History], name: str, path: Path, *, title: s
     panels = [overlay(histories, name), *([overlay(memorised, "memorised")] if memorised else [])]
     figure = _side_by_side(panels, (6.4, 4.2), title)
     figure.axes[-1].legend(loc="best", frameon=False, fontsize="small")
-    _save(figure, path)
+    drawing.save(figure, path)
 
 
 def overlay(
@@ -83,7 +82,7 @@ def overlay(
 
 def groups(history: History, path: Path, *, title: str) -> None:
     """SANER's groups of gradient components over the epochs of a run: how many, and what they fit."""
-    _save(_side_by_side(group_panels(history), (6, 3.6), title), path)
+    drawing.save(_side_by_side(group_panels(history), (6, 3.6), title), path)
 
 
 def group_panels(history: History) -> list[Panel]:
@@ -111,7 +110,7 @@ def group_panels(history: History) -> list[Panel]:
 
 def threshold(history: History, path: Path, *, title: str) -> None:
     """Where optimized gradient clipping clips, and the mixture behind it, over the epochs of a run."""
-    _save(_side_by_side(threshold_panels(history), (4, 3.6), title), path)
+    drawing.save(_side_by_side(threshold_panels(history), (4, 3.6), title), path)
 
 
 def threshold_panels(history: History) -> list[Panel]:
@@ -148,7 +147,7 @@ def mixture(
       path: of the PNG file.
       title: above the figure.
     """
-    _save(_side_by_side([mixture_panel(losses, valid, measured)], (6.4, 4.2), title), path)
+    drawing.save(_side_by_side([mixture_panel(losses, valid, measured)], (6.4, 4.2), title), path)
 
 
 def mixture_panel(losses: np.ndarray, valid: np.ndarray, measured: dict[str, Any]) -> Panel:
@@ -164,7 +163,7 @@ def mixture_panel(losses: np.ndarray, valid: np.ndarray, measured: dict[str, Any
         axes.set_title("latest losses of the first seed")
         bins = np.linspace(0, max(shown.max(initial=0), 1e-3) * 1.02, 60)
         label = f"{len(shown)} latest examples"
-        # Of nothing, a density is no number.
+        # The density of nothing is no number.
         counted = {"density": len(shown) > 0, "color": "0.5", "alpha": 0.4, "label": label}
         heights, _, _ = axes.hist(shown, bins.tolist(), **counted)
         grid = np.linspace(bins[0], bins[-1], 500)
@@ -209,23 +208,7 @@ def losses(curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], path: P
         axes.set_visible(False)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
     figure.supxlabel("probability of the given label; nine other classes share the rest", fontsize="medium")
-    _save(figure, path)
-
-
-def many_classes(accuracies: dict[str, dict[str, Any]], path: Path) -> None:
-    """Accuracy against the number of classes, a line for each loss, one standard deviation around it."""
-    figure = matplotlib.figure.Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    counts = [int(num_classes) for num_classes in accuracies]
-    for name in next(iter(accuracies.values())):
-        mean, sd = ([100 * own[name][key] for own in accuracies.values()] for key in ("mean", "sd"))
-        axes.errorbar(counts, mean, sd, marker="o", capsize=3, label=name)
-    axes.set(xscale="log", xlabel="classes", ylabel="test accuracy in %", ylim=(0, 100))
-    axes.set_xticks(counts, map(str, counts))
-    axes.minorticks_off()
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", frameon=False)
-    _save(figure, path)
+    drawing.save(figure, path)
 
 
 def matrix(
@@ -264,21 +247,7 @@ def matrix(
     axes.tick_params(length=0, labelsize="small")
     figure.colorbar(image, label="points below the best of the column", extend="max")
     axes.set_title(title, fontsize="medium")
-    _save(figure, path)
-
-
-def epochs(panels: dict[str, dict[str, list[float]]], ylabel: str, path: Path, scale: str = "linear") -> None:
-    """Lines over epochs, by their labels, in a panel for each title."""
-    figure = matplotlib.figure.Figure(figsize=(4.6 * len(panels) + 1.8, 4.2), layout="constrained")
-    subplots = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, lines) in zip(subplots, panels.items(), strict=True):
-        for label, values in lines.items():
-            axes.plot(range(1, len(values) + 1), values, label=label, linewidth=1.6)
-        axes.set(title=title, xlabel="epoch", yscale=scale)
-        axes.grid(alpha=0.3)
-    subplots[0].set_ylabel(ylabel)
-    figure.legend(*subplots[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    _save(figure, path)
+    drawing.save(figure, path)
 
 
 class Drawing(NamedTuple):
@@ -353,8 +322,3 @@ def _band(axes: Axes, values: Iterable[Iterable[float | None]], label: str, **st
         epochs, table.min(axis=1), table.max(axis=1), color=line.get_color(), alpha=0.2, linewidth=0
     )
     axes.grid(alpha=0.3)
-
-
-def _save(figure: matplotlib.figure.Figure, path: Path) -> None:
-    with run_folder.whole(path) as unfinished, drawing.in_any_script():
-        figure.savefig(unfinished, dpi=120, format=path.suffix.removeprefix("."))

@@ -33,7 +33,7 @@ def ending_together(run_dir: Path) -> Iterator[None]:
     if jax.process_count() == 1:
         yield
         return
-    # Of this start only: a file that a kill left behind means nothing to the next one.
+    # The number is that of this start: a file that a kill left behind means nothing to the next one.
     number = int(multihost_utils.broadcast_one_to_all(np.int32(time.time_ns() % 2**31)))
     path, done = run_dir.parent / f".{run_dir.name}-{number}.failed", threading.Event()
     watch = threading.Thread(target=_leave_if_told, args=(path, done), daemon=True)

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 import noisy_optax as nox
 from experiments.config import Experiment
-from experiments.pages import plots
-from experiments.studies.claims import on_digits
+from experiments.studies.claims import figures, on_digits
 from experiments.studies.claims.check import Check, exceeds
 from experiments.training import metrics
 from experiments.training.metrics import percent
@@ -153,4 +152,4 @@ def rows(measured: dict[str, Any]) -> list[list[str]]:
 def picture(measured: dict[str, Any], path: Path) -> None:
     """Test accuracy from epoch to epoch, a panel for each rate."""
     panels = {f"{float(rate):.0%} symmetric noise": own for rate, own in measured["test_accuracy"].items()}
-    plots.epochs(panels, "test accuracy", path)
+    figures.epochs(panels, "test accuracy", path)

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 import noisy_optax as nox
 from experiments.data import stream
-from experiments.pages import plots
-from experiments.studies.claims import on_digits
+from experiments.studies.claims import figures, on_digits
 from experiments.studies.claims.check import Check, exceeds
 from experiments.training import evaluation, metrics, steps
 from experiments.training.setup import Setup
@@ -197,4 +196,4 @@ def rows(measured: dict[str, Any]) -> list[list[str]]:
 def picture(measured: dict[str, Any], path: Path) -> None:
     """The ratio of slopes and the bound from epoch to epoch."""
     lines = {**measured["slopes"], "OGC's bound": measured["bound"]}
-    plots.epochs({"": lines}, "slope, wrong over right labels", path, scale="log")
+    figures.epochs({"": lines}, "slope, wrong over right labels", path, scale="log")

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from experiments.pages import plots
+from experiments.studies.claims import figures
 from experiments.studies.claims.check import Check
 from experiments.training import metrics
 from experiments.training.metrics import percent
@@ -124,7 +124,7 @@ def rows(measured: dict[str, Any]) -> list[list[str]]:
 
 def picture(measured: dict[str, Any], path: Path) -> None:
     """Accuracy against the number of classes."""
-    plots.many_classes(measured["accuracies"], path)
+    figures.many_classes(measured["accuracies"], path)
 
 
 def draw(num_classes: int, key: PRNGKeyArray) -> Examples:

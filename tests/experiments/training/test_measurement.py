@@ -55,7 +55,7 @@ def test_each_seed_is_measured_on_its_own_labels_of_the_examples_it_took():
     found = measurement.measure_training(batches, split_of(np.arange(4), np.arange(0), given, clean))
     np.testing.assert_array_equal(found["train_accuracy"], [3 / 4, 2 / 4])
     np.testing.assert_array_equal(found["train_clean_accuracy"], [2 / 4, 2 / 4])
-    # Of the first seed one label is wrong and reproduced; of the second two, of which one is.
+    # The first seed has one wrong label, which is reproduced; the second has two, and one of them is.
     np.testing.assert_array_equal(found["memorised"], [1, 1 / 2])
 
 

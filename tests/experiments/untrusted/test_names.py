@@ -54,7 +54,7 @@ def test_no_formula_in_a_report_and_the_names_as_they_were_in_the_data(received)
         assert not [cell for cell in cells if re.match(r"[=+\-@]", cell) and not re.match(r"-?\d", cell)]
     assert "'@id0\x1b[1m" in [row["row_id"] for row in rows("run/labels.csv")]
     assert f"'{CLASSES[0]}" in [row["class"] for row in rows("run/predictions.csv")]
-    # The user's own data, but for the labels that were changed.
+    # The user's own data, except for the labels that were changed.
     before, after = rows("data.csv"), rows("new.csv")
     assert [{**row, "kind": ""} for row in before] == [{**row, "kind": ""} for row in after]
     assert {row["kind"] for row in after} == set(CLASSES)
@@ -131,7 +131,7 @@ def test_a_bar_shows_a_name_as_it_is(monkeypatch):
     ],
 )
 def test_no_command_prints_an_escape(command, received, capfd):
-    # Of other labels than the run knows, which is a warning.
+    # The labels are others than the run knows, which is a warning.
     Path("other.csv").write_text("row_id,a,b,kind\n1,1,2,\x1b[2J\u202e\n2,1,2,x\n")
     main(list(command))
     said = capfd.readouterr()
