@@ -6,6 +6,7 @@ import pytest
 from experiments.data.dataset import Dataset
 from experiments.data.options import Data
 from experiments.runs import corrected_data
+from experiments.terminal import UserError
 
 # The second of five examples is left out, the last has another label.
 LABELS = np.array([0, 1, 1, 0, 1], np.int32)
@@ -65,6 +66,6 @@ def test_two_files_of_one_name_are_both_there(tmp_path):
 def test_nothing_is_left_where_writing_fails(tmp_path):
     data = Data(f"csv:{tmp_path / 'old.csv'}", label="kind")
     (tmp_path / "old.csv").write_text("x,kind\n0,a\n")
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(UserError, match="is no plain table of text"):
         corrected_data.write(data, dataset(class_names=("a", "b")), LABELS, KEPT, tmp_path / "new.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]

@@ -10,7 +10,9 @@ from experiments.terminal import UserError
 
 
 def test_lines_that_no_checkpoint_has_are_dropped_from_the_file(tmp_path):
-    lines = [json.dumps({"epoch": epoch, "train_loss": [0.5]}) for epoch in (1, 2, 3)]
+    lines = [
+        json.dumps({"epoch": epoch, "train_loss": [0.5], "train_accuracy": [0.5]}) for epoch in (1, 2, 3)
+    ]
     (tmp_path / "metrics.jsonl").write_text("".join(line + "\n" for line in lines))
     assert [epoch["epoch"] for epoch in run_folder.read_metrics(tmp_path, 2)] == [1, 2]
     run_folder.append_metrics(tmp_path, {"epoch": 3, "train_loss": [0.25]})

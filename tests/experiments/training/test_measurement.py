@@ -32,12 +32,12 @@ def test_the_epoch_with_the_best_held_out_accuracy_is_kept_for_each_seed():
             "train_accuracy": np.full(2, epoch / 4),
             "test_accuracy": np.full(2, epoch / 4),
         }
-        selected = measurement.select(selected, after_epoch(float(epoch)), measured)
+        selected = measurement.select(selected, after_epoch(float(epoch)), measured, np.ones(2, bool))
     np.testing.assert_array_equal(selected.params["w"][:, 0], [2, 2])
     np.testing.assert_array_equal(selected.statistics["mean"][:, 0], [20, 20])
     np.testing.assert_array_equal(selected.accuracy, [0.25, 0.75])
     better = {"validation_accuracy": np.array([0.0, 1.0])}
-    selected = measurement.select(selected, after_epoch(5.0), better)
+    selected = measurement.select(selected, after_epoch(5.0), better, np.ones(2, bool))
     np.testing.assert_array_equal(selected.params["w"][:, 0], [2, 5])
     np.testing.assert_array_equal(selected.statistics["mean"][:, 0], [20, 50])
 
