@@ -15,7 +15,7 @@ def test_lines_that_no_checkpoint_has_are_dropped_from_the_file(tmp_path):
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(line + "\n" for line in lines))
     assert [epoch["epoch"] for epoch in run_folder.read_metrics(tmp_path, 2)] == [1, 2]
-    run_folder.append_metrics(tmp_path, {"epoch": 3, "train_loss": [0.25]})
+    run_folder.append_metrics(tmp_path, {"epoch": 3, "train_loss": [0.25], "train_accuracy": [0.5]})
     assert [epoch["train_loss"] for epoch in run_folder.read_metrics(tmp_path, 3)] == [[0.5], [0.5], [0.25]]
 
 

@@ -429,6 +429,7 @@ def test_nothing_but_damaged_checkpoints_is_an_error(run_dir, tiny_npz, quiet):
         loop.train("cross_entropy", experiment(tiny_npz), run_dir, quiet)
 
 
+@pytest.mark.slow
 def test_a_run_killed_three_times_ends_in_the_same_bits(tmp_path, tiny_npz, quiet):
     """Before the first checkpoint, between two, and while one is being written."""
     tiny = experiment(

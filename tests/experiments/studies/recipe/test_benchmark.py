@@ -70,7 +70,7 @@ def labelled(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("at_once", [1, 4])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_runs_side_by_side_are_the_runs_of_train(labelled, monkeypatch, at_once):
     monkeypatch.setattr(side_by_side, "runs_at_once", lambda experiment, runs: min(runs, at_once))
     benchmark.measure(("features",), NOWHERE, QUIET)
