@@ -1,4 +1,4 @@
-"""Generalized cross-entropy relative to the class that the model prefers: the loss of `recommended`."""
+"""Generalized cross-entropy relative to the class that the model prefers."""
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,7 @@ def relative_generalized_cross_entropy(
     # Each branch gets a harmless q where the other is taken.
     some_q = jnp.where(is_zero, jnp.ones_like(q), q)
     power = jnp.where(is_zero, -log_p, -_label.expm1(some_q * log_p) / some_q)
-    log_top = jnp.max(z, axis=-1) - jax.nn.logsumexp(z, axis=-1)
+    # The largest logit less the logarithm of the sum would lose digits where both are large.
+    log_top = -jax.nn.logsumexp(z - jnp.max(z, axis=-1, keepdims=True), axis=-1)
     power *= jax.lax.stop_gradient(jnp.exp(-q * log_top))
     return _label.finish(power + undefined, where)

@@ -38,6 +38,12 @@ def test_value_and_gradient_are_those_of_the_formula(x64, batch, q):
     np.testing.assert_allclose(gradient, weight[:, None] * (p - np.eye(5)[labels]), rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize("level", [0.0, 8176.0, -3e4])
+def test_a_level_that_all_logits_share_costs_no_digits(level):
+    found = relative(np.full((1, 7), level, np.float32), np.array([3]), q=0.7)
+    np.testing.assert_allclose(found, (7**0.7 - 1) / 0.7, rtol=1e-6)
+
+
 def test_an_undecided_model_learns_as_from_cross_entropy():
     # Whatever the number of classes, of which generalized cross-entropy takes a power.
     logits, label = jnp.zeros((1, 1000)), jnp.array([7])
