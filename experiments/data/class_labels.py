@@ -73,6 +73,10 @@ def one_for_each(source: Path | str, key: str, labels: NDArray, length: int) -> 
     distributions `[N, C]`, of which the largest is taken; and votes of several people `[N, A]`, integers
     with -1 for none, of which the most frequent is taken, in a tie the class with more votes in all.
     """
+    if labels.dtype.kind == "f":
+        # What is summed and compared below does not fit into float16.
+        with np.errstate(invalid="ignore"):
+            labels = labels.astype(np.promote_types(labels.dtype, np.float64))
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and labels.dtype.kind in "iufb" and len(labels):

@@ -21,6 +21,7 @@ def indices(labels, **options):
     [
         TRUE,
         TRUE.astype(float),
+        TRUE.astype(np.float16),
         TRUE.astype(np.uint8)[:, None],
         np.eye(3)[TRUE],
         np.eye(3, dtype=int)[TRUE],
@@ -62,6 +63,8 @@ def test_names_are_classes_in_their_order_over_all_parts():
         (np.array([[0.5, 0.2], [0.5, 0.5]]), {}, "expected rows of probabilities, of sum 1"),
         (np.zeros((2, 2, 2)), {}, r"got shape \[2, 2, 2\]"),
         (np.zeros(2, "datetime64[s]"), {}, "must be class numbers or names, got datetime64"),
+        (np.full(4, 6e4, np.float16), {"num_classes": 3}, "60000"),
+        (np.full((4, 3), 6e4, np.float16), {}, "expected rows of probabilities"),
     ],
 )  # fmt: skip
 def test_what_is_no_label_is_named(labels, options, said):
