@@ -86,16 +86,16 @@ def test_a_run_interrupted_at_twenty_moments_ends_in_the_same_metrics(tmp_path, 
         pipe, root = subprocess.PIPE, request.config.rootpath
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=root)
 
-    for tenths in range(1, 61, 3):
+    # Not before Python itself has started.
+    for tenths in range(4, 64, 3):
         process = started("interrupted")
         try:
             process.wait(tenths / 10)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
-        assert (process.communicate(timeout=60)[1], process.returncode) == (
-            f"{interrupts.SAID}\n",
-            interrupts.CODE,
-        )
+        said, code = process.communicate(timeout=60)[1], process.returncode
+        # It may have ended by itself.
+        assert (said, code) in ((f"{interrupts.SAID}\n", interrupts.CODE), ("", 0))
     for name in ("interrupted", "whole"):
         process = started(name)
         process.communicate()
