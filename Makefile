@@ -37,7 +37,7 @@ lint: $(VENV)/installed      ## ruff
 types: $(VENV)/installed     ## mypy
 	$(RUN) -m mypy
 
-unit: $(VENV)/installed      ## unit tests and doctests, a few minutes
+unit: $(VENV)/installed      ## unit tests and doctests, ten minutes
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 slow: $(VENV)/installed      ## the tests that take many seconds each
