@@ -24,7 +24,7 @@ from experiments import presets, terminal
 from experiments.commands import flags, flat
 from experiments.data import cache
 from experiments.safety import compiled_programs, interrupts, trust
-from experiments.terminal import Stopped, UserError, plain
+from experiments.terminal import Stopped, UserError, say
 
 # The subcommand of each kind of flags; the module of that name has a function `run(flags, console)`.
 COMMANDS: dict[type, str] = {
@@ -61,7 +61,7 @@ def guarded(action: Callable[[Console], None]) -> int:
         if text != str(message) and text in said:
             return
         said.add(text)
-        errors.print(plain(f"warning: {text}"), markup=False, highlight=False, soft_wrap=True)
+        say(errors, f"warning: {text}")
 
     warnings.showwarning = show_warning
     # Matplotlib says at length where it keeps its fonts if the home folder cannot be written to.
@@ -70,23 +70,22 @@ def guarded(action: Callable[[Console], None]) -> int:
     try:
         action(console)
     except Stopped as reached:
-        console.print(plain(str(reached)), markup=False, highlight=False, soft_wrap=True)
+        say(console, str(reached))
         return STOPPED
     except UserError as error:
-        errors.print(plain(f"error: {error}"), markup=False, highlight=False, soft_wrap=True)
+        say(errors, f"error: {error}")
         return 2
     except BrokenPipeError:
         # Whoever read our output, `head` say, has seen enough; nothing is left to say or to flush.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 1
     except OSError as error:
-        errors.print(plain(f"error: {_describe(error)}"), markup=False, highlight=False, soft_wrap=True)
+        say(errors, f"error: {_describe(error)}")
         return 2
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        text = plain(f"error: there is not enough memory ({terminal.one_line(error)[:200]})")
-        errors.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(errors, f"error: there is not enough memory ({terminal.one_line(error)[:200]})")
         return 2
     except KeyboardInterrupt:
         interrupts.say_unless_said()

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 
 class UserError(Exception):
@@ -68,11 +69,21 @@ class _AllPlainly(RenderHook):
         return [_Plainly(shown) for shown in renderables]
 
 
-def make_console(*, stderr: bool = False) -> Console:
+def make_console(**options: Any) -> Console:
     """A console that prints no control character of ours or of anybody else's, whatever is printed."""
-    console = Console(stderr=stderr)
+    console = Console(**options)
     console.push_render_hook(_AllPlainly())
     return console
+
+
+def say(console: Console, text: str) -> None:
+    """One line as it is, however long, without markup."""
+    console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def name_cell(name: str, style: str = "") -> Text:
+    """A name for a table; in a string, Rich would look for markup."""
+    return Text(plain(name), style=style)
 
 
 def parse(kind: Any, args: Sequence[str] | None, prog: str, **options: Any) -> Any:
@@ -148,8 +159,7 @@ NARROW, ORDINARY = 60, 80
 def print_table(console: Console, table: Table) -> None:
     """Prints all of a table; on a very narrow terminal its lines continue on the next."""
     if console.width < NARROW:
-        console = Console(file=console.file, width=ORDINARY, quiet=console.quiet)
-        console.push_render_hook(_AllPlainly())
+        console = make_console(file=console.file, width=ORDINARY, quiet=console.quiet)
     console.print(table)
 
 
@@ -161,7 +171,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line."""
-        self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
+        say(self._console, text)
 
     @contextlib.contextmanager
     def counting(self, name: str, total: int) -> Iterator[Callable[[int], None]]:

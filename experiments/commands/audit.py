@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from sklearn.metrics import roc_auc_score
 
 import noisy_optax as nox
@@ -21,7 +20,7 @@ from experiments.commands.flags import Audit
 from experiments.data.dataset import Dataset, Images, Stream, class_names
 from experiments.runs import audit_files, contents, run_folder, saved_model
 from experiments.runs.audit_files import Verdict, is_wrong
-from experiments.terminal import Progress, UserError, plain, print_table
+from experiments.terminal import Progress, UserError, name_cell, print_table
 from experiments.training import loop, training_data
 from noisy_optax.audit import Dynamics
 
@@ -299,11 +298,10 @@ def table(
     for heading in ("rank", "index", "given", "suggested", "wrong with probability"):
         printed.add_column(heading, justify="right", no_wrap=True)
     if dataset.train_names:
-        printed.add_column(Text(plain(dataset.named_by)), overflow="fold")
+        printed.add_column(name_cell(dataset.named_by), overflow="fold")
     names = class_names(dataset)
     for rank, index in enumerate(order, 1):
-        # Not strings, in which Rich would look for markup.
-        labels = [Text(plain(names[label])) for label in (given[index], verdict.suggested[index])]
-        name = [Text(plain(dataset.train_names[index]))] if dataset.train_names else []
+        labels = [name_cell(names[label]) for label in (given[index], verdict.suggested[index])]
+        name = [name_cell(dataset.train_names[index])] if dataset.train_names else []
         printed.add_row(str(rank), str(index), *labels, f"{verdict.probability_wrong[index]:.4f}", *name)
     return printed

@@ -11,7 +11,6 @@ import optax
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from experiments import config, method_names, methods, presets
 from experiments.commands.flags import Compare
@@ -19,7 +18,7 @@ from experiments.config import Experiment, Placement
 from experiments.pages import drawing, plots
 from experiments.runs import event_files, long_table, run_folder
 from experiments.safety import trust
-from experiments.terminal import QUIET, Progress, UserError, plain, print_table
+from experiments.terminal import QUIET, Progress, UserError, name_cell, print_table
 from experiments.training import metrics
 from experiments.training.checkpoints import check_folder
 from experiments.training.loop import train
@@ -215,7 +214,7 @@ def table(result: dict[str, Any]) -> Table:
     # Few lines: the longest plain names leave just room for the numbers on a terminal of 80 columns, and
     # those with hyper-parameters take several rows.
     # Names as they are, not strings, in which Rich would look for markup.
-    shown = Text(plain(title), style="table.title")
+    shown = name_cell(title, style="table.title")
     printed = Table(title=shown, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     printed.add_column("method", overflow="fold")
     # A short run has no ten last epochs, and its mean includes the first ones.
@@ -231,10 +230,10 @@ def table(result: dict[str, Any]) -> Table:
     for name, own in ranked:
         lost, seeds = len(own.get("diverged", [])), len(result["seeds"])
         if lost:
-            printed.add_row(Text(f"{plain(name)}\n(diverged: {lost} of {seeds} seeds)"), "", "", "")
+            printed.add_row(name_cell(name).append(f"\n(diverged: {lost} of {seeds} seeds)"), "", "", "")
             continue
         cells = (metrics.percent(own[key]) for key in ("last_10_mean", "last", "best_epoch"))
-        printed.add_row(Text(plain(name)), *cells)
+        printed.add_row(name_cell(name), *cells)
     return printed
 
 
@@ -261,7 +260,5 @@ def matrix_table(measured: dict[str, Any]) -> Table:
         heading = kind if len(kind) <= 5 else f"{kind[:4]}."
         printed.add_column(f"{heading}\n{rate}", justify="right", no_wrap=True)
     for method in next(iter(shown.values())):
-        printed.add_row(
-            Text(plain(method)), *(f"{np.mean(of_cell[method]):.2f}" for of_cell in shown.values())
-        )
+        printed.add_row(name_cell(method), *(f"{np.mean(of_cell[method]):.2f}" for of_cell in shown.values()))
     return printed

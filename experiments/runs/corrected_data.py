@@ -1,9 +1,11 @@
 """A data set written anew in the form it came in, with other labels and without some examples."""
 
+import contextlib
 import csv
 import io
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -131,31 +133,9 @@ def _write_text(
     to: Path,
 ) -> None:
     """Every other cell as it is in the source, and the file in its encoding."""
-    # Texts may be long; Python's own limit is 128 kB.
-    limit = csv.field_size_limit(2**31 - 1)
-    try:
-        _copy_rows(source, column, names, labels, kept, to)
-    # Arrow, which read the file before, may take other places for the ends of cells and rows.
-    except (csv.Error, ValueError) as error:
-        raise UserError(
-            f"{source}: is no plain table of text ({one_line(error)}); save it anew, or as .parquet, and "
-            f"train again"
-        ) from error
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _copy_rows(
-    source: Path,
-    column: str | None,
-    names: tuple[str, ...],
-    labels: Labels,
-    kept: NDArray[np.bool_],
-    to: Path,
-) -> None:
     text, form = text_form.text_and_form(source)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=form.separator)
-    with to.open("w", newline="", encoding=form.encoding) as out:
+    with _as_arrow_read(source), to.open("w", newline="", encoding=form.encoding) as out:
         writer = csv.writer(out, delimiter=form.separator, lineterminator=form.line_end)
         heading = next(rows)
         place = heading.index(column or "")
@@ -164,6 +144,23 @@ def _copy_rows(
         for row, label, keep in zip((row for row in rows if row), labels, kept, strict=True):
             if keep:
                 writer.writerow([*row[:place], names[label], *row[place + 1 :]])
+
+
+@contextlib.contextmanager
+def _as_arrow_read(source: Path) -> Iterator[None]:
+    """Within the `with`, `csv` reads cells of any length; where it differs from Arrow is a UserError."""
+    # Texts may be long; Python's own limit is 128 kB.
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    # Arrow, which read the file before, may take other places for the ends of cells and rows.
+    except (csv.Error, ValueError) as error:
+        raise UserError(
+            f"{source}: is no plain table of text ({one_line(error)}); save it anew, or as .parquet, and "
+            f"train again"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _write_parquet(

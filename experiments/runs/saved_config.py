@@ -1,5 +1,6 @@
 """What config.json says of a run, with every field checked: the folder may come from somebody else."""
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -63,14 +64,11 @@ def read(run_dir: Path) -> SavedConfig:
 def _inconsistent(resolved: dict[str, Any], experiment: Experiment) -> str | None:
     """What cannot be of the data of any run."""
     classes, shape, names = resolved["num_classes"], resolved["input_shape"], resolved.get("class_names")
-    numbers = 1
-    for length in shape:
-        numbers *= length
     ranges = (
         ("num_classes", classes, 2, MOST_CLASSES),
         ("train_examples", resolved["train_examples"], experiment.optimization.batch_size, MOST_NUMBERS),
         ("examples", resolved["examples"], resolved["train_examples"], MOST_NUMBERS),
-        ("the product of input_shape", numbers, 1, MOST_NUMBERS),
+        ("the product of input_shape", math.prod(shape), 1, MOST_NUMBERS),
     )
     for name, value, least, most in ranges:
         if not least <= value <= most:
